@@ -84,6 +84,9 @@ class ISession(Interface):
     address: Any = Attribute("Its transport address (C{IAddress}).")
     client: str = Attribute("The client name it gave, empty before Hello.")
     capabilities: tuple[str, ...] = Attribute("What it offered, as 'eth/69'.")
+    shared: tuple[str, ...] = Attribute(
+        "What both sides speak, each at its highest common version; empty before Hello."
+    )
 
     def disconnect(reason: DisconnectReason, detail: str = "") -> None:
         """Say why and close."""
