@@ -1,0 +1,3 @@
+"""
+Tests of C{ethp2p.networks}.
+"""
