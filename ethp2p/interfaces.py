@@ -194,6 +194,14 @@ class IChain(Interface):
         """A tuple of L{ethp2p.blocks.Receipt}, or None when they are not known."""
 
 
+    def observeHead(observer: Any) -> Any:
+        """
+        Call C{observer} with each new head's header.
+
+        @return: call it to stop.
+        """
+
+
 class IEventSink(Interface):
     """
     Takes events from the feed.

@@ -73,7 +73,7 @@ class Dialer:
     def next_calls(self, connected: Collection[bytes], now: float) -> list[bytes]:
         """Whom to call now; each counts as being called until L{failed} or L{ended}."""
         free = self.max_active - sum(peer.calling for peer in self._peers.values())
-        calls = []
+        calls: list[bytes] = []
         for peer in sorted(self._peers.values(), key=lambda peer: peer.due):
             if len(calls) >= free or peer.due > now:
                 break

@@ -7,7 +7,7 @@ session ends: no race between handshakes can exceed a limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from enum import Enum
 
 import attrs
@@ -117,7 +117,7 @@ class Roster:
         """The peers that passed both checkpoints, oldest first."""
         return [place for place in self._places.values() if place.stage is Stage.ADDED]
 
-    def known(self) -> Iterable[bytes]:
+    def known(self) -> Collection[bytes]:
         """Ids of all that have a place."""
         return self._places.keys()
 

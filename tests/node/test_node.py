@@ -1,0 +1,279 @@
+"""
+Whole nodes on a memory network: meeting, refusing, calling again, stopping.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.trial.unittest import SynchronousTestCase
+
+from ethp2p import enode, networks
+from ethp2p.chain import MemoryChain
+from ethp2p.enr.entries import ETH, TCP
+from ethp2p.errors import ConfigError, DisconnectReason, Offence
+from ethp2p.events import DialFailed, HeadChanged, OffenceBooked, PeerAdded, PeerDropped, PeerStatus, RequestDone
+from ethp2p.node import Node
+from ethp2p.node.listening import CannotListen
+from ethp2p.node.order import STOP_DEADLINE
+from ethp2p.peers.dialer import FAR_BACKOFF, NEAR_BACKOFF
+from ethp2p.sandbox.chainmaker import ChainMaker
+from tests.node.support import PORT, Town
+
+
+class MeetingTests(SynchronousTestCase):
+    def test_meet(self) -> None:
+        """A node calls its static peer; both are told the same, and the newest version of eth is agreed on."""
+        town = Town(blocks=3)
+        _, one = town.node(1, blocks=3)
+        _, two = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: one.of(PeerStatus) and two.of(PeerStatus))
+        for diary, inbound, number in [(one, True, 2), (two, False, 1)]:
+            [added], [status] = diary.of(PeerAdded), diary.of(PeerStatus)
+            self.assertEqual(added.peer.inbound, inbound)
+            self.assertEqual(added.peer.node_id, town.address(number).node_id)
+            self.assertEqual(added.shared, ("eth/69",))
+            self.assertEqual(status.protocol, "eth/69")
+        self.assertEqual(two.of(PeerStatus)[0].status["latest"], 3)
+
+    def test_download(self) -> None:
+        """What a peer has is asked for, verified, and told."""
+        town = Town(blocks=5)
+        town.node(1, blocks=5)
+        node, diary = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(node.ethPeers)
+        [peer] = node.ethPeers()
+        headers = town.network.wait_for(peer.getBlockHeaders(1, 10))
+        self.assertEqual([header.hash for header in headers], [block.header.hash for block, _ in town.blocks])
+        bodies = town.network.wait_for(peer.getBlockBodies(headers))
+        self.assertEqual([body.encode() for body in bodies], [block.body.encode() for block, _ in town.blocks])
+        receipts = town.network.wait_for(peer.getReceipts(headers))
+        self.assertEqual(receipts, [receipts for _, receipts in town.blocks])
+        self.assertEqual(
+            [(done.message, done.items, done.result) for done in diary.of(RequestDone)],
+            [("GetBlockHeaders", 5, "ok"), ("GetBlockBodies", 5, "ok"), ("GetReceipts", 5, "ok")],
+        )
+        self.assertTrue(all(done.rtt > 0.019 for done in diary.of(RequestDone)))  # two ways of 10 ms
+
+    def test_other_genesis(self) -> None:
+        """A peer with another genesis is refused, with both hashes, and its offence is booked."""
+        town = Town()
+        stranger = MemoryChain(networks.from_genesis(ChainMaker(b"elsewhere").genesis(), name="elsewhere"))
+        node, one = town.node(1)
+        town.node(2, chain=stranger, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: one.of(PeerDropped))
+        [dropped] = one.of(PeerDropped)
+        self.assertTrue(dropped.by_us)
+        self.assertEqual(dropped.reason, DisconnectReason.SUBPROTOCOL_ERROR)
+        for chain in (stranger, node.chain):
+            self.assertIn(chain.head().hash.hex(), dropped.detail)
+        self.assertEqual([event.offence for event in one.of(OffenceBooked)], [Offence.WRONG_CHAIN])
+        self.assertEqual(node.household.offences[Offence.WRONG_CHAIN], 1)
+        self.assertEqual(len(node.household.roster), 0)
+
+    def test_useless(self) -> None:
+        """Two peers that share no language part as useless."""
+        town = Town()
+        _, one = town.node(1, ethVersions=[66, 67])
+        town.node(2, ethVersions=[68, 69], staticPeers=[town.address(1)])
+        town.network.run_until(lambda: one.of(PeerDropped))
+        self.assertEqual(one.of(PeerDropped)[0].reason, DisconnectReason.USELESS_PEER)
+        self.assertEqual(one.of(PeerAdded), [])
+
+    def test_full(self) -> None:
+        """When all places are taken a caller hears TooManyPeers; a trusted one comes in."""
+        town = Town()
+        node, _ = town.node(1, maxPeers=2, trustedPeers=[town.address(4)])  # one place for callers
+        _, two = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: two.of(PeerStatus))
+        _, three = town.node(3, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: three.of(PeerDropped))
+        self.assertEqual(three.of(PeerDropped)[0].reason, DisconnectReason.TOO_MANY_PEERS)
+        self.assertFalse(three.of(PeerDropped)[0].by_us)
+        _, four = town.node(4, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: four.of(PeerStatus))
+        self.assertEqual(len(node.household.roster.added()), 2)
+
+    def test_self(self) -> None:
+        """A node that calls itself finds out."""
+        town = Town()
+        node, diary = town.node(1)
+        node.addPeer(town.address(1))
+        town.network.run_until(lambda: diary.of(PeerDropped))
+        self.assertEqual({event.reason for event in diary.of(PeerDropped)}, {DisconnectReason.SELF})
+
+    def test_both_call(self) -> None:
+        """Two nodes that call each other at the same moment have one connection in the end."""
+        for seed in range(8):
+            town = Town(seed=seed)
+            one, _ = town.node(1, staticPeers=[town.address(2)])
+            two, _ = town.node(2, staticPeers=[town.address(1)])
+            town.network.run_until(lambda one=one, two=two: one.ethPeers() and two.ethPeers())
+            town.network.advance(120.0)
+            for node in (one, two):
+                self.assertEqual(len(node.household.roster.added()), 1)
+                self.assertEqual(len(node.ethPeers()), 1)
+                self.assertEqual(node.traffic.connections, 1)
+
+    def test_impostor(self) -> None:
+        """Whoever answers under a key that is not its own is not met."""
+        town = Town()
+        town.node(1)
+        wrong = enode.Node(town.key(9).public_key, "10.0.0.1", PORT)
+        _, diary = town.node(2, staticPeers=[wrong])
+        town.network.run_until(lambda: diary.of(DialFailed))
+        self.assertEqual(diary.of(PeerAdded), [])
+
+    def test_record(self) -> None:
+        """The node's record tells its port and its fork, and changes when they do."""
+        town = Town(blocks=1)
+        node, _ = town.node(1)
+        record = node.local.record
+        self.assertEqual(record.get(TCP), PORT)
+        entry = record.get(ETH)
+        assert entry is not None
+        self.assertEqual(entry.fork_hash, town.ethereum.fork_id(0, node.chain.head().timestamp).hash)
+        self.assertEqual(node.local.node.tcp, PORT)
+
+
+class CallingTests(SynchronousTestCase):
+    def test_refused(self) -> None:
+        """A peer that is not there is called again, after waits that double."""
+        town = Town()
+        town.network.host("10.0.0.9")
+        _, diary = town.node(1, staticPeers=[town.address(9)])  # a private address: near
+        town.network.advance(10.0)
+        fails = diary.of(DialFailed)
+        self.assertEqual([fail.attempt for fail in fails], [1, 2, 3, 4])
+        for fail, expected in zip(fails, [1, 2, 4, 8]):
+            self.assertAlmostEqual(fail.retry_in, expected * NEAR_BACKOFF, places=3)
+        self.assertIn("refused", fails[0].reason)
+
+    def test_far_peers_wait(self) -> None:
+        """Who is not on our network is not called again within the 30 s in which peers throttle."""
+        town = Town()
+        town.network.host("8.8.8.8")
+        far = enode.Node(town.key(9).public_key, "8.8.8.8", PORT)
+        _, diary = town.node(1, staticPeers=[far])
+        town.network.advance(30.0)
+        self.assertEqual(len(diary.of(DialFailed)), 1)
+        self.assertAlmostEqual(diary.of(DialFailed)[0].retry_in, FAR_BACKOFF, places=3)
+        town.network.advance(10.0)
+        self.assertEqual(len(diary.of(DialFailed)), 2)
+
+    def test_comes_up_later(self) -> None:
+        """A peer that comes up later is met."""
+        town = Town()
+        _, diary = town.node(1, staticPeers=[town.address(2)])
+        town.network.advance(5.0)
+        self.assertEqual(diary.of(PeerAdded), [])
+        town.node(2)
+        town.network.run_until(lambda: diary.of(PeerStatus), limit=20.0)
+
+    def test_call_again(self) -> None:
+        """A peer that went away is called again."""
+        town = Town()
+        one, _ = town.node(1)
+        two, diary = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: diary.of(PeerStatus))
+        two.household.roster.added()[0].session.disconnect(DisconnectReason.REQUESTED)
+        town.network.run_until(lambda: len(diary.of(PeerStatus)) == 2, limit=10.0)
+        town.network.run_until(lambda: len(one.household.roster.added()) == 1, limit=10.0)
+
+    def test_remove(self) -> None:
+        """A removed peer is disconnected and not called again; removing twice says so."""
+        town = Town()
+        town.node(1)
+        node, diary = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: diary.of(PeerStatus))
+        self.assertTrue(node.removePeer(town.address(1)))
+        town.network.advance(100.0)
+        self.assertEqual(len(diary.of(PeerDropped)), 1)
+        self.assertEqual(node.dialing.attempts, 1)
+        self.assertFalse(node.removePeer(town.address(1)))
+
+    def test_remove_while_calling(self) -> None:
+        """Removing gives up the call under way."""
+        town = Town()
+        town.network.host("10.0.0.9").vanish()
+        node, diary = town.node(1, staticPeers=[town.address(9)])
+        self.assertTrue(node.removePeer(town.address(9)))
+        town.network.advance(100.0)
+        self.assertEqual(node.dialing.attempts, 1)
+
+    def test_no_address(self) -> None:
+        """A node without an address cannot be called, and the error says which."""
+        town = Town()
+        node, _ = town.node(1)
+        nowhere = enode.Node(town.key(7).public_key)
+        error = self.assertRaises(ConfigError, node.addPeer, nowhere)
+        self.assertIn(nowhere.url, str(error))
+
+    def test_host_name(self) -> None:
+        """Names are resolved at every call."""
+        town = Town()
+        town.network.names["boot.example"] = "10.0.0.1"
+        named = enode.Node(town.key(1).public_key, "boot.example", PORT)
+        _, diary = town.node(2, staticPeers=[named])
+        town.node(1)
+        town.network.run_until(lambda: diary.of(PeerStatus), limit=100.0)
+
+
+class Mute(Protocol):
+    """Connects and does nothing."""
+
+
+class StoppingTests(SynchronousTestCase):
+    def test_goodbye(self) -> None:
+        """A node that stops says that it quits, and everything of it is gone."""
+        town = Town()
+        one, _ = town.node(1)
+        _, two = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: two.of(PeerStatus))
+        town.network.wait_for(one.stopService(), limit=STOP_DEADLINE)
+        town.network.advance(0.1)
+        [dropped] = two.of(PeerDropped)
+        self.assertEqual((dropped.reason, dropped.by_us), (DisconnectReason.CLIENT_QUITTING, False))
+        self.assertEqual(one.traffic.connections, 0)
+        town.network.run_until(lambda: two.of(DialFailed), limit=10.0)  # nobody listens there any more
+
+    def test_deaf_peers(self) -> None:
+        """Peers that are gone without a word, and strangers in the handshake, do not keep a node from stopping."""
+        town = Town()
+        one, _ = town.node(1)
+        _, two = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: two.of(PeerStatus))
+        stranger = town.network.host("10.0.0.66")
+        town.network.wait_for(TCP4ClientEndpoint(stranger, "10.0.0.1", PORT).connect(Factory.forProtocol(Mute)))
+        town.network.hosts["10.0.0.2"].vanish()
+        town.network.wait_for(one.stopService(), limit=STOP_DEADLINE)
+
+    def test_nobody_in_while_stopped(self) -> None:
+        """Stopping twice is harmless, and a node can be started again."""
+        town = Town()
+        node, diary = town.node(1)
+        town.network.wait_for(node.stopService(), limit=STOP_DEADLINE)
+        node.listening.started = type(node.listening.started)()
+        node.startService()
+        town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: diary.of(PeerStatus), limit=10.0)
+
+    def test_busy_port(self) -> None:
+        """A port that another has fails the start with the address and the reason."""
+        town = Town()
+        first, _ = town.node(1)
+        host = town.network.hosts["10.0.0.1"]
+        second = Node(host, town.key(2), town.chain(), listen=[TCP4ServerEndpoint(host, PORT)])
+        second.startService()
+        failure = self.failureResultOf(second.listening.started, CannotListen)
+        self.assertIn(str(PORT), failure.getErrorMessage())
+        town.network.wait_for(second.stopService(), limit=STOP_DEADLINE)
+        self.assertTrue(first.listening.ports)
+
+    def test_head(self) -> None:
+        """A new head is told, and the record follows the fork."""
+        town = Town(blocks=2)
+        chain = town.chain(1)
+        _, diary = town.node(1, chain=chain)
+        chain.append(*town.blocks[1])
+        self.assertEqual([(event.number, event.hash) for event in diary.of(HeadChanged)], [(2, chain.head().hash)])
