@@ -83,6 +83,8 @@ class ExpiringMap(Generic[K, V]):
         """Remember C{value}, with a fresh lifetime."""
         self._entries.pop(key, None)
         self.expire(now)
+        if self.cap < 1:
+            return
         if len(self._entries) >= self.cap:
             self._entries.popitem(last=False)
         self._entries[key] = (now + self.lifetime, value)
@@ -125,14 +127,14 @@ class WheelCall:
 
     __slots__ = ("_call", "_slot")
 
-    def __init__(self, call: Callable[[], object], slot: set[WheelCall]) -> None:
+    def __init__(self, call: Callable[[], object], slot: dict[WheelCall, None]) -> None:
         self._call: Callable[[], object] | None = call
         self._slot = slot
 
     def cancel(self) -> None:
         """Forget the deadline.  Does nothing when it has passed."""
         self._call = None
-        self._slot.discard(self)
+        self._slot.pop(self, None)
 
     def active(self) -> bool:
         """Whether the call is still to come."""
@@ -141,17 +143,18 @@ class WheelCall:
 
 class WheelTimer:
     """
-    Many coarse deadlines on one C{callLater}: setting and cancelling cost a set operation each, however many
-    there are.  A call comes up to two ticks late, never early; a clock that steps back only delays.
+    Many coarse deadlines on one C{callLater}: setting and cancelling cost a dict operation each, however many
+    there are.  A call comes up to two ticks late, never early; a clock that steps back only delays.  Calls of
+    one tick come in the order they were set, so that a simulation is the same every time.
     """
 
     def __init__(self, clock: Clock, tick: float = 0.1) -> None:
         self._clock = clock
         self._tick = tick
-        self._slots: dict[int, set[WheelCall]] = {}
+        self._slots: dict[int, dict[WheelCall, None]] = {}
         self._last = clock.seconds()
         self._elapsed = 0.0
-        self._armed = False
+        self._turning: Any = None
 
     def seconds(self) -> float:
         """Seconds since the wheel was made; never goes back."""
@@ -162,29 +165,38 @@ class WheelTimer:
 
     def call_later(self, delay: float, call: Callable[[], object]) -> WheelCall:
         """Call C{call} once, C{delay} seconds from now or a little later."""
-        slot = self._slots.setdefault(int((self.seconds() + max(0.0, delay)) / self._tick) + 1, set())
+        slot = self._slots.setdefault(int((self.seconds() + max(0.0, delay)) / self._tick) + 1, {})
         handle = WheelCall(call, slot)
-        slot.add(handle)
+        slot[handle] = None
         self._arm()
         return handle
 
+    def stop(self) -> None:
+        """Forget every deadline and leave the clock alone, as a service that ends must."""
+        for slot in list(self._slots.values()):
+            for handle in list(slot):
+                handle.cancel()
+        self._slots.clear()
+        if self._turning is not None:
+            self._turning.cancel()
+            self._turning = None
+
     def _arm(self) -> None:
-        if not self._armed:
-            self._armed = True
-            self._clock.callLater(self._tick, self._turn)
+        if self._turning is None:
+            self._turning = self._clock.callLater(self._tick, self._turn)
 
     def _turn(self) -> None:
-        self._armed = False
+        self._turning = None
         now = int(self.seconds() / self._tick)
         try:
             for number in sorted(number for number in self._slots if number <= now):
-                slot = self._slots[number]
-                while slot:
-                    handle = slot.pop()
+                slot = self._slots.get(number, {})
+                for handle in list(slot):
+                    slot.pop(handle, None)
                     call, handle._call = handle._call, None
                     if call is not None:
                         call()
-                del self._slots[number]
+                self._slots.pop(number, None)
         finally:  # a call that raises must not stop the others
             if any(self._slots.values()):
                 self._arm()

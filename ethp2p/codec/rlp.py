@@ -22,7 +22,7 @@ from ethp2p.errors import OversizeError, WireError
 
 #: Deepest nesting of lists accepted.  The deepest message of any protocol here needs 9.
 MAX_DEPTH = 32
-#: Most items (strings and lists together) accepted in one decoding: bounds memory at about 60 MiB.
+#: Most items (strings and lists together) accepted in one decoding: bounds memory at about 90 MiB.
 MAX_ITEMS = 1 << 20
 
 Item = Union[bytes, "list[Item]"]
@@ -145,6 +145,17 @@ def split(data: bytes, *, max_items: int = MAX_ITEMS) -> list[bytes]:
         spans.append(data[pos:last])
         pos = last
     return spans
+
+
+def first(data: bytes) -> bytes:
+    """
+    The encoding of the first item, without what follows it (the padding that EIP-8 allows).
+
+    @raise WireError: no item begins here, or it runs past the end.
+    """
+    if not data:
+        raise WireError("RLP of no bytes")
+    return data[: _header(data, 0, len(data))[1]]
 
 
 def _prefix(length: int, offset: int) -> bytes:

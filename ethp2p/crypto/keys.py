@@ -13,6 +13,7 @@ from typing import Union
 
 import attrs
 import coincurve
+from coincurve.context import GLOBAL_CONTEXT
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
 from coincurve.utils import GROUP_ORDER_INT
 
@@ -50,6 +51,8 @@ class PublicKey:
             return cls(bytes(data), _parse(b"\x04" + data))
         if len(data) not in (33, 65):
             raise WireError(f"a public key of {len(data)} bytes")
+        if len(data) == 65 and data[0] != 4:  # libsecp256k1 takes X9.62's hybrid forms 6 and 7 too; nobody else does
+            raise WireError("a public key of 65 bytes that does not begin with 4")
         point = _parse(bytes(data))
         return cls(point.format(False)[1:], point)
 
@@ -66,7 +69,8 @@ class PublicKey:
 
     def verify(self, signature: bytes, digest: bytes) -> bool:
         """
-        @param signature: r and s, 64 bytes.
+        @param signature: r and s, 64 bytes; a high s is refused, so that nobody but the signer can make a second
+            signature of the same.
         @param digest: the 32 bytes signed.
         """
         if len(signature) != 64:
@@ -87,6 +91,17 @@ class PublicKey:
         return f"<PublicKey {self.raw.hex()[:16]}>"
 
 
+class _Secret(coincurve.PrivateKey):
+    """
+    Without the x-only key for Schnorr signatures, which would cost as much again as the public key.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self.secret = secret
+        self.context = GLOBAL_CONTEXT
+        self.public_key = coincurve.PublicKey.from_valid_secret(secret)
+
+
 @attrs.frozen(eq=False, repr=False)
 class PrivateKey:
     """
@@ -104,7 +119,7 @@ class PrivateKey:
         """
         if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < GROUP_ORDER_INT:
             raise ConfigError("a private key is 32 bytes between 1 and the order of secp256k1")
-        key = coincurve.PrivateKey(secret)
+        key = _Secret(secret)
         return cls(key, PublicKey(key.public_key.format(False)[1:], key.public_key))
 
     @classmethod

@@ -1,0 +1,3 @@
+"""
+Tests of the sessions: their messages, engine, queues, requests, and shell.
+"""
