@@ -1,0 +1,3 @@
+"""
+The benchmark driver for ethp2p itself.
+"""
