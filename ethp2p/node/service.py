@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface import implementer
 
@@ -20,7 +20,7 @@ from ethp2p.crypto.keys import PrivateKey, RandomBytes
 from ethp2p.devp2p import LocalHello, SessionFactory, client_name
 from ethp2p.enr import EthEntry
 from ethp2p.enr.entries import ETH
-from ethp2p.errors import DisconnectReason
+from ethp2p.errors import DisconnectReason, LocalProtocolError, P2PError
 from ethp2p.eth import EthFactory, EthProtocol, IEthObserver, messages
 from ethp2p.events import Feed, HeadChanged, PeerStatus, RequestDone
 from ethp2p.interfaces import ICapabilityFactory, IChain
@@ -32,6 +32,13 @@ from ethp2p.node.order import OrderedService
 from ethp2p.peers.dialer import Dialer
 from ethp2p.peers.roster import Roster
 from ethp2p.rlpx import RLPxClientEndpoint, RLPxServerEndpoint, Traffic
+
+#: Most callers of L{Node.whenEthPeer} at one time.
+MAX_WAITING = 1024
+
+
+class NodeStopped(P2PError):
+    """The node stopped before it met anybody."""
 
 
 @implementer(IEthObserver)
@@ -60,6 +67,7 @@ class Node(OrderedService):
         trustedPeers: Iterable[enode.Node] = (),
         maxPeers: int = 50,
         ethVersions: Sequence[int] = (66, 67, 68, 69),
+        ethProtocol: type[EthProtocol] = EthProtocol,
         capabilities: Sequence[ICapabilityFactory] = (),
         client: str = "",
         seqStore: enode.SeqStore | None = None,
@@ -73,6 +81,7 @@ class Node(OrderedService):
         @param staticPeers: called until they are here, and again when they are gone.
         @param trustedPeers: let in even when all places are taken.
         @param ethVersions: the versions of eth to offer.
+        @param ethProtocol: what speaks eth with each peer.
         @param capabilities: more languages to offer beside eth.
         @param client: our name in Hello.
         @param seqStore: where the record's seq is kept between runs.
@@ -85,9 +94,10 @@ class Node(OrderedService):
         self.client = client or client_name()
         self.feed = Feed()
         self._port = 0
-        wheel = WheelTimer(reactor)
+        self._waiting: list[Deferred[EthProtocol]] = []
+        self._wheel = wheel = WheelTimer(reactor)
         self.local = enode.LocalNode(key, wall_ms=int(reactor.seconds() * 1000), store=seqStore)
-        self.eth = EthFactory(chain, self, ethVersions, clock=reactor, wheel=wheel)
+        self.eth = EthFactory(chain, self, ethVersions, clock=reactor, wheel=wheel, protocol=ethProtocol)
         roster = Roster(key.public_key.node_id, maxPeers)
         roster.trusted.update(peer.node_id for peer in trustedPeers)
         self.household = Household(roster, self.feed, wheel, self._sessionEnded)
@@ -112,6 +122,17 @@ class Node(OrderedService):
         """Listen and call."""
         super().startService()
         self.listening.started.addCallbacks(self._nowListening, lambda failure: failure)
+
+    def stopService(self) -> Deferred[None]:
+        """Let nobody in, call nobody, say goodbye.  Fires when all is over."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.errback(NodeStopped())
+
+        def leaveTheClock(result: None) -> None:
+            self._wheel.stop()
+
+        return super().stopService().addCallback(leaveTheClock)
 
     def _nowListening(self, ports: list[Any]) -> list[Any]:
         address: Any = ports[0].getHost() if ports else None
@@ -164,6 +185,21 @@ class Node(OrderedService):
     def ethPeers(self) -> list[EthProtocol]:
         """The peers that can be asked for chain data now."""
         return list(self.eth.protocols)
+
+    def whenEthPeer(self) -> Deferred[EthProtocol]:
+        """
+        A peer that can be asked for chain data: one of those here, or else the next one.
+
+        @return: fails with L{NodeStopped} when the node stops first.
+        @raise ethp2p.errors.LocalProtocolError: L{MAX_WAITING} wait already.
+        """
+        for protocol in self.eth.protocols:
+            return succeed(protocol)
+        if len(self._waiting) >= MAX_WAITING:
+            raise LocalProtocolError(f"{MAX_WAITING} wait for a peer already")
+        waiting: Deferred[EthProtocol] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting
 
     # --- what eth tells us
 
