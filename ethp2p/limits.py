@@ -118,7 +118,7 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """The time now."""
 
-    def callLater(self, delay: float, function: Callable[..., object], *args: Any) -> Any:
+    def callLater(self, delay: float, function: Callable[..., object], /, *args: Any) -> Any:
         """Call C{function} after C{delay} seconds."""
 
 

@@ -209,6 +209,9 @@ class Node(OrderedService):
         self.feed.publish(
             PeerStatus(peer=describe(protocol.session), protocol=version, status=attrs.asdict(status, recurse=False))
         )
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(protocol)
 
     def requestDone(
         self, protocol: EthProtocol, message: str, items: int, size: int, rtt: float, *, result: str

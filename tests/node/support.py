@@ -55,7 +55,7 @@ class Town:
         self, number: int, *, blocks: int = 0, listen: bool = True, start: bool = True, **options: Any
     ) -> tuple[Node, Diary]:
         """A node on host 10.0.0.C{number}, with a chain of so many blocks."""
-        host = self.network.host(f"10.0.0.{number}")
+        host = options.pop("host", None) or self.network.host(f"10.0.0.{number}")
         options.setdefault("chain", self.chain(blocks))
         chain = options.pop("chain")
         node = Node(

@@ -4,6 +4,7 @@ Whole nodes on a memory network: meeting, refusing, calling again, stopping.
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,11 +12,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p import enode, networks
 from ethp2p.chain import MemoryChain
 from ethp2p.enr.entries import ETH, TCP
-from ethp2p.errors import ConfigError, DisconnectReason, Offence
+from ethp2p.errors import ConfigError, DisconnectReason, LocalProtocolError, Offence
 from ethp2p.events import DialFailed, HeadChanged, OffenceBooked, PeerAdded, PeerDropped, PeerStatus, RequestDone
-from ethp2p.node import Node
+from ethp2p.node import Node, service
 from ethp2p.node.listening import CannotListen
 from ethp2p.node.order import STOP_DEADLINE
+from ethp2p.node.service import NodeStopped
 from ethp2p.peers.dialer import FAR_BACKOFF, NEAR_BACKOFF
 from ethp2p.sandbox.chainmaker import ChainMaker
 from tests.node.support import PORT, Town
@@ -115,6 +117,25 @@ class MeetingTests(SynchronousTestCase):
                 self.assertEqual(len(node.ethPeers()), 1)
                 self.assertEqual(node.traffic.connections, 1)
 
+    def test_waiting_for_a_peer(self) -> None:
+        """Who waits for a peer gets the next one, or the one that is here, or hears that the node stopped."""
+        town = Town()
+        one, _ = town.node(1)
+        two, _ = town.node(2, staticPeers=[town.address(1)])
+        given_up = one.whenEthPeer()
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        self.assertIs(town.network.wait_for(one.whenEthPeer()), one.ethPeers()[0])
+        self.assertIs(self.successResultOf(one.whenEthPeer()), one.ethPeers()[0])
+        town.network.wait_for(two.stopService())
+        town.network.advance(1.0)
+        self.patch(service, "MAX_WAITING", 2)
+        waiting = [one.whenEthPeer() for _ in range(2)]
+        self.assertRaises(LocalProtocolError, one.whenEthPeer)
+        town.network.wait_for(one.stopService())
+        for each in waiting:
+            self.failureResultOf(each, NodeStopped)
+
     def test_impostor(self) -> None:
         """Whoever answers under a key that is not its own is not met."""
         town = Town()
@@ -196,7 +217,7 @@ class CallingTests(SynchronousTestCase):
         """Removing gives up the call under way."""
         town = Town()
         town.network.host("10.0.0.9").vanish()
-        node, diary = town.node(1, staticPeers=[town.address(9)])
+        node, _ = town.node(1, staticPeers=[town.address(9)])
         self.assertTrue(node.removePeer(town.address(9)))
         town.network.advance(100.0)
         self.assertEqual(node.dialing.attempts, 1)

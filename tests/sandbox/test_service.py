@@ -5,17 +5,15 @@ The sandbox on a memory network, on virtual time; and once as people run it.
 from __future__ import annotations
 
 import io
-import os
-import sys
 from typing import Any
 
-from twisted.internet.utils import getProcessOutputAndValue
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.sandbox.cast import CAST, meetings
 from ethp2p.sandbox.service import Sandbox
 from ethp2p.sandbox.verdict import DOWNLOADS, Evidence, missing
 from ethp2p.testing.network import MemoryNetwork
+from tests.spawn import twistd
 
 
 def perfect() -> Evidence:
@@ -108,16 +106,9 @@ class SandboxTests(SynchronousTestCase):
         self.assertEqual(heads[0], heads[1])
 
 
-class SpawnedTests(TestCase):
-    timeout = 60
-
-    async def test_check(self) -> None:
+class SpawnedTests(SynchronousTestCase):
+    def test_check(self) -> None:
         """C{twistd -n ethp2p sandbox --seconds 20 --check} exits 0: real sockets, real time."""
-        output, errors, status = await getProcessOutputAndValue(
-            sys.executable,
-            ["-c", "from twisted.scripts.twistd import run; run()"]
-            + ["-n", "--pidfile=", "ethp2p", "sandbox", "--seconds", "20", "--check"],
-            env=os.environ,
-        )
-        self.assertEqual((status, errors), (0, b""), output.decode())
-        self.assertIn(b"check: every expected meeting, refusal and verified download happened", output)
+        ended = twistd("ethp2p", "sandbox", "--seconds", "20", "--check")
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""), ended.stdout)
+        self.assertIn("check: every expected meeting, refusal and verified download happened", ended.stdout)

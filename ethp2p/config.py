@@ -1,0 +1,368 @@
+"""
+Every setting of a node, in one table: L{NodeConfig}'s fields.  The command line, the TOML file,
+C{--print-config} and the documentation are all made from it, through L{OPTIONS}.
+
+A default gives way to the file, and the file to the command line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet.endpoints import serverFromString
+
+import ethp2p
+from ethp2p import enode, networks
+from ethp2p.crypto.keys import PrivateKey, load_key, save_key
+from ethp2p.errors import ConfigError
+from ethp2p.networks import Network
+
+#: What stands where a secret would.
+HIDDEN = "(hidden)"
+#: More is no TOML file of ours: it is refused before it is read.
+MAX_FILE = 1 << 20
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError("not a text")
+    return value
+
+
+def _path(value: object) -> Path:
+    """Absolute from the start, because twistd changes the working directory."""
+    try:
+        return (value if isinstance(value, Path) else Path(_text(value))).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigError("no home directory is known here") from None
+
+
+def _integer(low: int, high: int) -> Callable[[object], int]:
+    def convert(value: object) -> int:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(f"not a whole number from {low} to {high}")
+        return value
+
+    return convert
+
+
+def _endpoint(value: object) -> str:
+    text = _text(value)
+    try:
+        serverFromString(cast(Any, None), text)  # parsed only; listening comes later
+    except Exception as error:  # noqa: BLE001  each kind of endpoint fails in its own way
+        raise ConfigError(f"not a server endpoint: {' '.join(str(error).split())}") from None
+    return text
+
+
+def _http(value: object) -> str:
+    if value in ("", "none"):
+        return ""
+    text = _endpoint(value)
+    kind, *rest = re.split(r"(?<!\\):", text)
+    loopback = {"tcp": "127.0.0.1", "tcp6": r"\:\:1"}.get(kind)
+    positional = [part for part in rest if "=" not in part]
+    stated = len(positional) > 1 or any(part.startswith("interface=") for part in rest)
+    return text if stated or loopback is None else f"{text}:interface={loopback}"
+
+
+def _network(value: object) -> str:
+    text = _text(value)
+    if text in networks.NAMES:
+        return text
+    path = _path(text)
+    if not path.is_file():
+        raise ConfigError(f"neither a known network ({', '.join(networks.NAMES)}) nor a genesis.json file")
+    return str(path)
+
+
+def _chain(value: object) -> Path | None:
+    if value in (None, ""):
+        return None
+    path = _path(value)
+    if not (path / "genesis.json").is_file():
+        raise ConfigError("not a directory with a genesis.json")
+    return path
+
+
+def _nodekey(value: object) -> str:
+    text = _text(value)
+    if text == HIDDEN:
+        raise ConfigError("a key is not shown in a printed configuration; give the key or its file")
+    digits = text.removeprefix("0x").lower()
+    if re.fullmatch(r"[0-9a-f]{32,}", digits):
+        if len(digits) != 64:
+            raise ConfigError(f"a private key is 64 hex digits, this has {len(digits)}")
+        PrivateKey.parse(bytes.fromhex(digits))
+        return digits
+    return str(_path(text))
+
+
+def _peer(value: object) -> enode.Node:
+    if isinstance(value, enode.Node):
+        return value
+    if not isinstance(value, str):
+        raise ConfigError(f"{value!r} is not a text")
+    return enode.Node.parse(value)
+
+
+def _identity(value: object) -> str:
+    text = _text(value)
+    if not re.fullmatch(r"[!-.0-~]{0,32}", text):
+        raise ConfigError("not at most 32 printable ASCII characters without spaces and slashes")
+    return text
+
+
+def _each(convert: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
+    def convert_all(value: object) -> tuple[Any, ...]:
+        return tuple(convert(item) for item in (value if isinstance(value, (list, tuple)) else [value]))
+
+    return convert_all
+
+
+def _default_datadir() -> Path:
+    home = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(home) if os.path.isabs(home) else Path("~/.local/share")) / "ethp2p"
+
+
+@attrs.frozen
+class Option:
+    """
+    One setting, as the command line and the file know it.
+    """
+
+    #: Long option and TOML key.
+    name: str
+    #: What its value is, e.g. C{DIR}.
+    meta: str
+    #: One line for people.
+    help: str
+    #: Text or TOML value to the field's value.  Raises L{ConfigError} that names option, value and fault.
+    convert: Callable[[object], Any]
+    #: Whether it may be given several times; a list in TOML.
+    many: bool = False
+    #: The default in words, where it is always the same.
+    default: str = ""
+    #: The field of L{NodeConfig}; filled in from there.
+    field: str = ""
+
+
+def _setting(
+    name: str, meta: str, help: str, convert: Callable[[object], Any], default: object, *, many: bool = False
+) -> Any:
+    def named(value: object) -> Any:
+        try:
+            return convert(value)
+        except ConfigError as error:
+            if convert is _peer:  # its errors name the text themselves
+                raise ConfigError(f"{name} {error}") from None
+            shown = HIDDEN if convert is _nodekey else repr(value)
+            raise ConfigError(f"{name} {shown}: {error}") from None
+
+    converter = _each(named) if many else named
+    shown = "" if isinstance(default, attrs.Factory) or not default else str(default)  # type: ignore[arg-type]
+    option = Option(name, meta, help, converter, many, shown)
+    return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert is not _nodekey)
+
+
+def _derived(function: Callable[[Any], object]) -> Any:
+    return attrs.Factory(function, takes_self=True)
+
+
+@attrs.frozen(kw_only=True)
+class NodeConfig:
+    """
+    The settings of a node, checked when made.
+
+    @raise ConfigError: naming the option, its value and what is wrong, in one line.
+    """
+
+    datadir: Path = _setting(  # noqa: RUF009  an attrs field
+        "datadir", "DIR", "Where the node keeps its key.", _path, attrs.Factory(_default_datadir)
+    )
+    chain: Path | None = _setting(  # noqa: RUF009
+        "chain", "DIR", "Serve the chain in DIR: genesis.json, and blocks in chain.rlp.", _chain, None
+    )
+    network: str = _setting(
+        "network",
+        "NAME|FILE",
+        "The network to join: its name, or its genesis.json.  By default that of the chain served, or mainnet.",
+        _network,
+        _derived(lambda self: str(self.chain / "genesis.json") if self.chain else "mainnet"),
+    )
+    port: int = _setting("port", "PORT", "TCP port for peers.", _integer(0, 65535), 30303)
+    listen: tuple[str, ...] = _setting(
+        "listen",
+        "ENDPOINT",
+        "Listen for peers here instead (a Twisted endpoint); may be repeated.",
+        _endpoint,
+        _derived(lambda self: (f"tcp:{self.port}",)),
+        many=True,
+    )
+    nodekey: str = _setting(
+        "nodekey",
+        "HEX|FILE",
+        "The node's private key, or a file with it.  By default in the data directory, made when missing.",
+        _nodekey,
+        _derived(lambda self: str(self.datadir / "nodekey")),
+    )
+    identity: str = _setting("identity", "NAME", "Added to the client name that peers see.", _identity, "")
+    static_peers: tuple[enode.Node, ...] = _setting(
+        "static-peer",
+        "ENODE|ENR",
+        "Call this peer, and again whenever it is gone; may be repeated.",
+        _peer,
+        (),
+        many=True,
+    )
+    trusted_peers: tuple[enode.Node, ...] = _setting(
+        "trusted-peer", "ENODE|ENR", "Let this peer in even when full; may be repeated.", _peer, (), many=True
+    )
+    max_peers: int = _setting("max-peers", "NUMBER", "Most peers at one time.", _integer(0, 100_000), 50)
+    http: str = _setting(
+        "http",
+        "ENDPOINT",
+        "Answer JSON-RPC here, on loopback unless an interface is given; 'none' turns it off.",
+        _http,
+        "tcp:8650:interface=127.0.0.1",
+    )
+
+    def make_datadir(self) -> Path:
+        """
+        The data directory, made when it is not there.
+
+        @raise ConfigError: it cannot be made.
+        """
+        try:
+            self.datadir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"datadir '{self.datadir}': {error.strerror}") from None
+        return self.datadir
+
+    def load_network(self) -> Network:
+        """
+        @raise ConfigError: the genesis.json cannot be used.
+        """
+        if self.network in networks.NAMES:
+            return networks.named(self.network)
+        return networks.from_genesis(self.network)
+
+    def load_nodekey(self) -> PrivateKey:
+        """
+        The node's key.  The one in the data directory is made when it is not there, readable by its owner only.
+
+        @raise ConfigError: there is no usable key, or it cannot be kept.
+        """
+        if not os.path.isabs(self.nodekey):
+            return PrivateKey.parse(bytes.fromhex(self.nodekey))
+        path = Path(self.nodekey)
+        if path == self.datadir / "nodekey" and not path.exists():
+            self.make_datadir()
+            key = PrivateKey.generate()
+            save_key(path, key)
+            return key
+        return load_key(path)
+
+
+#: The table: every setting a node has, in the order people read them.
+OPTIONS: tuple[Option, ...] = tuple(
+    attrs.evolve(field.metadata["option"], field=field.name) for field in attrs.fields(NodeConfig)
+)
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """
+    Read a TOML file of settings; its keys are the long options' names.
+
+    @return: values by option name, as TOML gives them.
+    @raise ConfigError: it cannot be read, is no TOML, or has a key that no option has.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise ConfigError(f"{path}: over {MAX_FILE} bytes, which is no configuration")
+        values = tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (UnicodeDecodeError, RecursionError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}".replace("\n", " ")) from None
+    names = [option.name for option in OPTIONS]
+    for key in values:
+        if key not in names:
+            close = get_close_matches(key, names, 1)
+            raise ConfigError(f"{path}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    return values
+
+
+@attrs.frozen
+class Settings:
+    """
+    A configuration and where each of its values came from.
+    """
+
+    config: NodeConfig
+    #: By option name: C{command line} or the file's name.  What is not here is the default.
+    sources: Mapping[str, str]
+
+    def toml(self) -> str:
+        """
+        The effective configuration as a TOML file that gives the same configuration again; a line's comment
+        says where its value came from.  A key given in hex is not shown.
+        """
+        lines = [f"# ethp2p {ethp2p.__version__}"]
+        for option in OPTIONS:
+            value = getattr(self.config, option.field)
+            if option.name == "nodekey" and not os.path.isabs(value):
+                value = HIDDEN
+            source = self.sources.get(option.name, "default")
+            lines.append(f"{option.name} = {_toml(value)}  # {source}".replace("\n", " "))
+        return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, enode.Node):
+        value = value.record.text if value.record is not None else value.url
+    text = "" if value is None else str(value)
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def assemble(given: Mapping[str, Sequence[str]], file: str | None = None) -> Settings:
+    """
+    @param given: the command line's values by option name, in order; of several for an option that takes one,
+        the last counts.
+    @param file: a TOML file.
+    @raise ConfigError: one line that says which value, from where, and what is wrong with it.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    from_file = read_file(file) if file is not None else {}
+    for option in OPTIONS:
+        try:
+            if option.name in given:
+                texts = given[option.name]
+                prefix, source = "--", "command line"
+                values[option.field] = option.convert(list(texts) if option.many else texts[-1])
+            elif option.name in from_file:
+                prefix, source = f"{file}: ", str(file)
+                values[option.field] = option.convert(from_file[option.name])
+            else:
+                continue
+        except ConfigError as error:
+            raise ConfigError(f"{prefix}{error}") from None
+        sources[option.name] = source
+    return Settings(NodeConfig(**values), sources)

@@ -1,0 +1,158 @@
+"""
+The node as twistd runs it, in processes of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from ethp2p.config import NodeConfig
+from ethp2p.crypto.keys import PrivateKey
+from ethp2p.errors import ConfigError
+from ethp2p.web import INodeFacade
+from ethp2p.web.view import NodeView
+from ethp2p.whole import WholeNode
+from tests.spawn import ROOT, finish, start
+
+KEY, OTHER = PrivateKey.parse(b"\x01" * 32), PrivateKey.parse(b"\x02" * 32)
+GENESIS = '{"config": {"chainId": 5}, "difficulty": "0x1", "gasLimit": "0x1", "alloc": {}}'
+#: Seconds for two nodes on one machine to meet.
+PATIENCE = 20
+
+
+class WholeNodeTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.dir = Path(self.mktemp())
+
+    def test_without_windows(self) -> None:
+        whole = WholeNode(NodeConfig(datadir=self.dir, http="none"), MemoryReactorClock())
+        self.assertIsNone(whole.web)
+        self.assertEqual(list(whole), [whole.node])
+
+    def test_windows_stop_last(self) -> None:
+        whole = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock())
+        self.assertEqual(list(whole), [whole.web, whole.node])
+
+    def test_settings_arrive(self) -> None:
+        settings = NodeConfig(datadir=self.dir, nodekey=KEY.secret.hex(), identity="me", max_peers=7, network="hoodi")
+        node = WholeNode(settings, MemoryReactorClock()).node
+        self.assertEqual(node.local.public_key, KEY.public_key)
+        self.assertTrue(node.client.startswith("ethp2p/me/v"))
+        self.assertEqual((node.household.roster.max_peers, node.chain.network.network_id), (7, 560048))
+
+    def test_the_view(self) -> None:
+        view = NodeView(WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node)
+        verifyObject(INodeFacade, view)
+        self.assertEqual((view.listening, view.listen_address, view.peers()), (False, "", []))
+
+    def test_a_chain_of_another_network(self) -> None:
+        self.dir.mkdir(parents=True)
+        (self.dir / "genesis.json").write_text(GENESIS)
+        (self.dir / "chain.rlp").write_bytes(b"")
+        settings = NodeConfig(datadir=self.dir, chain=self.dir, network="sepolia")
+        message = str(self.assertRaises(ConfigError, WholeNode, settings, MemoryReactorClock()))
+        self.assertTrue(message.endswith("its genesis is not the one of network 'sepolia'"), message)
+        self.assertEqual(WholeNode(NodeConfig(datadir=self.dir, chain=self.dir), MemoryReactorClock()).running, 0)
+
+
+class SpawnedTests(SynchronousTestCase):
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        process = start("ethp2p", "--datadir", self.mktemp(), "--listen=tcp:0:interface=127.0.0.1", *args)
+        self.addCleanup(process.kill)
+        return process
+
+    def said(self, process: subprocess.Popen[str], name: str) -> str:
+        """What the node's console says under a name."""
+        assert process.stdout is not None
+        for line in process.stdout:
+            found = re.search(rf" {name}: (\S+)$", line)
+            if found:
+                return found[1]
+        raise self.failureException(f"it ended without telling its {name}: {process.communicate()[1]}")
+
+    def ask(self, url: str, method: str, *params: object) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        with urlopen(Request(url, body, {"Content-Type": "application/json"}), timeout=PATIENCE) as response:
+            return json.load(response)["result"]
+
+    def peers(self, url: str) -> list[Any]:
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            peers: list[Any] = self.ask(url, "admin_peers")
+            if peers and "latestBlock" in peers[0]["protocols"]["eth"]:
+                return peers
+            time.sleep(0.02)
+        raise self.failureException("they did not meet")
+
+    def test_two_nodes_meet(self) -> None:
+        one = self.start("--http=tcp:0", f"--nodekey={KEY.secret.hex()}")
+        enode, _, page = self.said(one, "enode"), self.said(one, "record"), self.said(one, "JSON-RPC")
+        two = self.start("--http=tcp:0", f"--nodekey={OTHER.secret.hex()}", f"--static-peer={enode}")
+        other_page = self.said(two, "JSON-RPC")
+
+        info = self.ask(page, "admin_nodeInfo")
+        self.assertEqual((info["enode"], info["id"]), (enode, KEY.public_key.node_id.hex()))
+        self.assertEqual(info["listenAddr"], f"127.0.0.1:{info['ports']['listener']}")
+        self.assertEqual(info["protocols"]["eth"]["network"], 1)
+        [caller], [called] = self.peers(page), self.peers(other_page)
+        self.assertEqual((caller["id"], called["id"]), (OTHER.public_key.node_id.hex(), info["id"]))
+        network = caller["network"]
+        self.assertEqual(
+            (network["inbound"], network["static"], network["localAddress"]), (True, False, info["listenAddr"])
+        )
+        network = called["network"]
+        self.assertEqual(
+            (network["inbound"], network["static"], network["remoteAddress"]), (False, True, info["listenAddr"])
+        )
+        self.assertEqual(called["enode"].split("?")[0], enode.split("?")[0])
+        self.assertIn("eth/69", called["caps"])
+        self.assertEqual(called["protocols"]["eth"]["version"], 69)
+        self.assertEqual(self.ask(page, "net_peerCount"), "0x1")
+        self.assertIs(self.ask(other_page, "admin_removePeer", enode), True)
+
+        hello = json.loads(self.ping("--json", enode).stdout)
+        self.assertEqual((hello["id"], hello["listenPort"]), (info["id"], info["ports"]["listener"]))
+        for process in (one, two):
+            process.send_signal(signal.SIGTERM)
+            done = finish(process, deadline=5)  # the promise of the manual
+            self.assertEqual((done.returncode, done.stderr), (-signal.SIGTERM, ""))
+            self.assertRegex(done.stdout, r"(->|<-) [0-9a-f]{8} 127\.0\.0\.1:\d+ met: ethp2p/")
+            self.assertNotIn("Traceback", done.stdout)
+        gone = self.ping(enode)
+        self.assertEqual((gone.returncode, gone.stdout), (1, ""))
+        self.assertRegex(gone.stderr, "^ethp2p: the peer cannot be reached: .*\n$")
+
+    def ping(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """C{ethp2p rlpx ping}, in a process of its own because it runs the global reactor."""
+        program = "import sys; from ethp2p.cli import main; sys.exit(main())"
+        return subprocess.run(
+            [sys.executable, "-c", program, "rlpx", "ping", *args],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+
+    def test_a_port_that_is_taken(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            for args in (("--http=none", f"--listen=tcp:{port}:interface=127.0.0.1"), (f"--http=tcp:{port}",)):
+                done = finish(self.start(*args))
+                self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+                self.assertRegex(done.stderr, rf"^ethp2p: cannot listen on .*{port}.*: Address already in use$")
+                self.assertNotIn("Traceback", done.stdout)

@@ -1,0 +1,114 @@
+"""
+The windows' lifetime: where they are, how many may look in, and how they are closed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from ethp2p.web import WebService
+from ethp2p.web.service import GOODBYE, MAX_CONNECTIONS, CannotListen
+from tests.web.support import Client, FakeNode
+
+
+class _Port:
+    def __init__(self, address: Any) -> None:
+        self.address = address
+
+    def getHost(self) -> Any:
+        return self.address
+
+
+class WebServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.node = FakeNode()
+        self.service = WebService("tcp:8650:interface=127.0.0.1", self.node, self.reactor)
+        self.addCleanup(lambda: self.assertEqual(self.reactor.getDelayedCalls(), []))
+
+    def start(self) -> Any:
+        self.service.startService()
+        port, factory, _, interface = self.reactor.tcpServers[0]
+        self.assertEqual((port, interface), (8650, "127.0.0.1"))
+        return factory
+
+    def connect(self, factory: Any) -> Client:
+        client = Client(factory)
+        self.addCleanup(lambda: client.protocol.wrappedProtocol and self.lose(client))
+        return client
+
+    def lose(self, client: Client) -> None:
+        client.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_url(self) -> None:
+        self.assertEqual(self.service.url, "")
+        self.start()
+        self.assertEqual(self.successResultOf(self.service.started), self.service.url)
+        self.assertRegex(self.service.url, r"^http://0\.0\.0\.0:[0-9]+/$|^http://127\.0\.0\.1:[0-9]+/$")
+        for address, url in (
+            (IPv4Address("TCP", "127.0.0.1", 8650), "http://127.0.0.1:8650/"),
+            (IPv4Address("TCP", "0.0.0.0", 80), "http://127.0.0.1:80/"),
+            (IPv6Address("TCP", "::", 80), "http://[::1]:80/"),
+            (UNIXAddress("/run/x"), "tcp:8650:interface=127.0.0.1"),
+        ):
+            self.service._port = _Port(address)  # type: ignore[assignment]
+            self.assertEqual(self.service.url, url)
+
+    def test_everything_is_there(self) -> None:
+        client = self.connect(self.start())
+        self.assertEqual(client.request("GET /livez").json, {"ok": True})
+        self.assertEqual(client.request("GET /readyz").code, 200)
+        self.node.listening = False
+        self.assertEqual(client.request("GET /readyz").code, 503)
+        self.assertEqual(client.request("GET /livez").code, 200)
+        self.assertIn(b"ethp2p/v0.1.0", client.request("GET /").body)
+        body = b'{"jsonrpc":"2.0","id":1,"method":"net_version"}'
+        self.assertEqual(client.request("POST /", body).json["result"], "11155111")
+
+    def test_a_port_that_is_taken(self) -> None:
+        taken = OSError(98, "Address already in use")
+
+        def listenTCP(*_: Any, **__: Any) -> None:
+            raise CannotListenError("127.0.0.1", 8650, taken)
+
+        self.patch(self.reactor, "listenTCP", listenTCP)
+        self.service.startService()
+        failure = self.failureResultOf(self.service.started, CannotListen)
+        self.assertEqual(
+            failure.getErrorMessage(), "cannot listen on tcp:8650:interface=127.0.0.1: Address already in use"
+        )
+        self.successResultOf(self.service.stopService())
+
+    def test_connection_cap(self) -> None:
+        factory = self.start()
+        clients = [self.connect(factory) for _ in range(MAX_CONNECTIONS)]
+        self.assertIsNone(factory.buildProtocol(None))
+        self.lose(clients[0])
+        self.assertEqual(self.connect(factory).request("GET /livez").code, 200)
+
+    def test_stop_sees_everybody_out(self) -> None:
+        factory = self.start()
+        polite, deaf = self.connect(factory), self.connect(factory)
+        stopped = self.service.stopService()
+        self.assertTrue(polite.transport.disconnecting)
+        self.assertIsNone(polite.transport.producer)
+        self.lose(polite)
+        self.assertNoResult(stopped)
+        self.reactor.advance(GOODBYE)
+        self.assertTrue(deaf.transport.disconnected)
+        self.lose(deaf)
+        self.successResultOf(stopped)
+        self.assertEqual(self.service.url, "")
+
+    def test_stop_with_nobody(self) -> None:
+        self.start()
+        self.successResultOf(self.service.stopService())
+
+    def test_stop_before_start(self) -> None:
+        self.successResultOf(self.service.stopService())
