@@ -193,7 +193,6 @@ class IChain(Interface):
     def receipts(blockHash: bytes) -> Any:
         """A tuple of L{ethp2p.blocks.Receipt}, or None when they are not known."""
 
-
     def observeHead(observer: Any) -> Any:
         """
         Call C{observer} with each new head's header.

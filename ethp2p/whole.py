@@ -14,7 +14,6 @@ from twisted.python.failure import Failure
 from ethp2p.chain import MemoryChain, load_chain
 from ethp2p.config import NodeConfig
 from ethp2p.console import Console
-from ethp2p.console import Console
 from ethp2p.devp2p import client_name
 from ethp2p.enode import SeqFile
 from ethp2p.errors import ConfigError
@@ -62,7 +61,6 @@ class WholeNode(OrderedService):
             client=client_name(config.identity),
             seqStore=SeqFile(config.make_datadir() / "seq"),
         )
-        self.node.feed.subscribe(Console())
         self.node.feed.subscribe(Console())
         self.web: WebService | None = None
         if config.http:
