@@ -7,14 +7,16 @@ from __future__ import annotations
 import os
 import sys
 from typing import NoReturn
+from unittest import SkipTest
 
+from tests import data
 from tests.interop import toolchain
 
 MODULES = ("tests.interop.with_geth", "tests.interop.with_ethereumjs")
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Become trial, unless a peer is missing in CI."""
+    """Become trial, unless a peer or the chain is missing in CI, where nothing may be skipped."""
     for name in toolchain.TOOLS:
         try:
             toolchain.ensure(name)
@@ -22,6 +24,11 @@ def main(arguments: list[str]) -> NoReturn:
             continue
         except toolchain.ToolMissingInCI:
             sys.exit(1)
+    try:
+        data.ethtest()
+    except SkipTest as missing:
+        if os.environ.get("CI") == "true":
+            sys.exit(str(missing))
     modules = () if any(argument.startswith("tests.") for argument in arguments) else MODULES
     os.execv(sys.executable, [sys.executable, "-m", "twisted.trial", *arguments, *modules])
 
