@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from ethp2p.chain import MemoryChain, load_chain
 from ethp2p.config import NodeConfig
 from ethp2p.console import Console
-from ethp2p.devp2p import client_name
+from ethp2p.devp2p import client_name, discover
 from ethp2p.enode import SeqFile
 from ethp2p.errors import ConfigError
 from ethp2p.lastwords import dieWith
@@ -58,6 +58,7 @@ class WholeNode(OrderedService):
             staticPeers=config.static_peers,
             trustedPeers=config.trusted_peers,
             maxPeers=config.max_peers,
+            capabilities=discover(),
             client=client_name(config.identity),
             seqStore=SeqFile(config.make_datadir() / "seq"),
         )
