@@ -18,12 +18,13 @@ check: $(VENV)/.check  ## lint, types, floors, and packaging
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m twisted.trial tests.test_floors
+	$(BIN)/python -m twisted.trial tests.crypto tests.rlpx  # with the fast extra
 	PYTHON=$(CURDIR)/$(BIN)/python tests/packaging.sh
 
 interop: $(VENV)/.test  ## speak with real foreign peers, installed on the way
 	$(BIN)/python -m tests.interop
 
-bench: $(VENV)/.test  ## measure speed, side by side with foreign peers
+bench: $(VENV)/.bench  ## measure speed, side by side with foreign peers
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what was made
@@ -41,6 +42,10 @@ $(VENV)/.test: pyproject.toml setup.cfg
 
 $(VENV)/.check: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,fast]'
 	@touch $@
 
 .PHONY: help run test check interop bench clean

@@ -30,7 +30,8 @@ def sentence(event: object) -> str | None:
             what = f"parted after {duration:.0f} s" if added else f"refused, offers {_offers(peer)}"
             return f"{_who(peer)} {what}: {words}, said {who}" + (f" ({detail})" if detail else "")
         case DialFailed(node_id=node_id, address=address, reason=reason, attempt=attempt, retry_in=retry_in):
-            return f"-> {node_id.hex()[:8]} {address} not reached: {reason}; try {attempt}, again in {retry_in:.0f} s"
+            again = "" if retry_in is None else f"; try {attempt}, again in {retry_in:.0f} s"
+            return f"-> {node_id.hex()[:8]} {address} not reached: {reason}{again}"
         case OffenceBooked(peer=peer, offence=offence, evidence=evidence):
             return f"{_who(peer)} {offence.value}: {evidence}"
         case HeadChanged(number=number, hash=block_hash):

@@ -40,8 +40,8 @@ class DialFailed:
     reason: str
     #: How many times in a row it failed.
     attempt: int
-    #: Seconds until the next try.
-    retry_in: float
+    #: Seconds until the next try; None when there will be none, unless discovery finds the node again.
+    retry_in: float | None
 
 
 @attrs.frozen(kw_only=True)

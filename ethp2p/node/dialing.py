@@ -5,7 +5,7 @@ The service that makes the dialer's calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -34,9 +34,16 @@ def endpointFor(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
     return TCP4ClientEndpoint(reactor, host, port, timeout=DIAL_TIMEOUT)
 
 
+class NodeSource(Protocol):
+    """Where nodes come from: L{ethp2p.discovery.INodeSource}, as far as dialing needs it."""
+
+    def nextNode(self) -> Deferred[NodeAddress]:
+        """The next node found.  Can be cancelled."""
+
+
 class DialService(Service):
     """
-    Keeps calling the static peers until they are here.
+    Keeps calling the static peers until they are here, and found nodes while there is room.
 
     @ivar attempts: calls made.
     @ivar failures: calls that became no session.
@@ -49,10 +56,14 @@ class DialService(Service):
         roster: Roster,
         feed: Feed,
         wheel: WheelTimer,
+        source: NodeSource | None = None,
     ) -> None:
         """
         @param call: connects to a node; fires when its identity is proven, or fails.
+        @param source: finds nodes; None means that only static peers are called.
         """
+        self._source = source
+        self._seeking: Deferred[NodeAddress] | None = None
         self._connect = call
         self._dialer = dialer
         self._roster = roster
@@ -100,6 +111,8 @@ class DialService(Service):
         super().stopService()
         if self._timer is not None:
             self._timer.cancel()
+        if self._seeking is not None:
+            self._seeking.cancel()
         for call in tuple(self._calls.values()):
             call.cancel()
 
@@ -117,8 +130,29 @@ class DialService(Service):
             self._call(self._addresses[node_id])
         if self._timer is not None:
             self._timer.cancel()
+        self._seek()
         due = self._dialer.next_timer(self._roster.known())
         self._timer = None if due is None else self._wheel.call_later(due - self._wheel.seconds(), self.pump)
+
+    def _seek(self) -> None:
+        """Ask for one found node, if there is room for it and none is asked for already."""
+        if self._source is None or self._seeking is not None:
+            return
+        if not self._dialer.wanted(self._roster.dialed, self._roster.max_dialed):
+            return
+        self._seeking = seeking = self._source.nextNode()
+        seeking.addCallbacks(self._found, self._notFound)
+
+    def _found(self, node: NodeAddress) -> None:
+        self._seeking = None
+        now = self._wheel.seconds()
+        if self.running and node.host and node.tcp and self._dialer.found(node.node_id, self._roster.known(), now):
+            self._call(node)
+        self._wheel.call_later(0.0, self.pump)  # not at once: a source may have many nodes ready
+
+    def _notFound(self, failure: Failure) -> None:
+        self._seeking = None
+        failure.trap(CancelledError)
 
     def _call(self, node: NodeAddress) -> None:
         self.attempts += 1
@@ -129,21 +163,20 @@ class DialService(Service):
             self._dialer.connected(node.node_id)
 
         def failed(failure: Failure) -> None:
-            if failure.check(CancelledError) and not self.running:
+            if failure.check(CancelledError):  # removed, or stopping
                 return
             self.failures += 1
             why = failure.getErrorMessage() or type(failure.value).__name__
             peer = self._dialer.failed(node.node_id, why, self._wheel.seconds())
-            if peer is not None:
-                self._feed.publish(
-                    DialFailed(
-                        node_id=node.node_id,
-                        address=f"{node.host}:{node.tcp}",
-                        reason=why,
-                        attempt=peer.failures,
-                        retry_in=peer.due - self._wheel.seconds(),
-                    )
+            self._feed.publish(
+                DialFailed(
+                    node_id=node.node_id,
+                    address=f"{node.host}:{node.tcp}",
+                    reason=why,
+                    attempt=1 if peer is None else peer.failures,
+                    retry_in=None if peer is None else peer.due - self._wheel.seconds(),
                 )
+            )
 
         def done(_: object) -> None:
             del self._calls[node.node_id]

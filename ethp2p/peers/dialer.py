@@ -1,8 +1,9 @@
 """
 Whom to call, and when to call again.
 
-A table of static peers, each called until it is connected and again after it is lost.  Pure: told what
-happened and the time, it answers with the calls to make.
+A table of static peers, each called until it is connected and again after it is lost; and nodes that discovery
+found, each called once in a while as long as there is room.  Pure: told what happened and the time, it answers with
+the calls to make.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 import attrs
+
+from ethp2p.limits import ExpiringMap
 
 #: Most calls under way at one time (geth: maxActiveDials).
 MAX_ACTIVE_DIALS = 50
@@ -19,6 +22,10 @@ MAX_STATIC_PEERS = 1024
 NEAR_BACKOFF = 1.0
 #: First wait for others.  Peers refuse an address that calls again within 30 s (geth: inboundThrottleTime).
 FAR_BACKOFF = 35.0
+#: Seconds for which a found node is not called a second time (geth: dialHistoryExpiration).
+HISTORY = 35.0
+#: Most calls remembered for that.
+MAX_HISTORY = 4096
 #: The wait doubles with each failure up to this many seconds.
 MAX_BACKOFF = 600.0
 #: A session that lasted this long wipes the failures before it, seconds.
@@ -50,6 +57,38 @@ class Dialer:
     random: Callable[[], float]
     max_active: int = MAX_ACTIVE_DIALS
     _peers: dict[bytes, StaticPeer] = attrs.field(factory=dict, init=False)
+    _found: set[bytes] = attrs.field(factory=set, init=False)
+    _history: ExpiringMap[bytes, bool] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._history = ExpiringMap(MAX_HISTORY, HISTORY)
+
+    @property
+    def calling(self) -> int:
+        """Calls under way."""
+        return len(self._found) + sum(peer.calling for peer in self._peers.values())
+
+    def wanted(self, dialed: int, max_dialed: int) -> int:
+        """
+        How many found nodes to call now: twice as many as there are places for, since most come to nothing
+        (geth: freeDialSlots).
+
+        @param dialed: peers that we called and have.
+        @param max_dialed: how many of them there may be.
+        """
+        return max(0, min((max_dialed - dialed) * 2, self.max_active) - self.calling)
+
+    def found(self, node_id: bytes, connected: Collection[bytes], now: float) -> bool:
+        """
+        Discovery found a node.
+
+        @return: whether to call it now; then it counts as being called until L{failed}, L{connected} or L{ended}.
+        """
+        if node_id in connected or node_id in self._peers or self._history.get(node_id, now):
+            return False
+        self._history.set(node_id, True, now)
+        self._found.add(node_id)
+        return True
 
     def add(self, node_id: bytes, now: float, *, near: bool = False) -> bool:
         """
@@ -72,7 +111,7 @@ class Dialer:
 
     def next_calls(self, connected: Collection[bytes], now: float) -> list[bytes]:
         """Whom to call now; each counts as being called until L{failed} or L{ended}."""
-        free = self.max_active - sum(peer.calling for peer in self._peers.values())
+        free = self.max_active - self.calling
         calls: list[bytes] = []
         for peer in sorted(self._peers.values(), key=lambda peer: peer.due):
             if len(calls) >= free or peer.due > now:
@@ -91,6 +130,7 @@ class Dialer:
 
     def failed(self, node_id: bytes, why: str, now: float) -> StaticPeer | None:
         """A call did not become a session.  @return: the peer with its next C{due}, if it is still wanted."""
+        self._found.discard(node_id)
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.calling = False
@@ -100,12 +140,14 @@ class Dialer:
 
     def connected(self, node_id: bytes) -> None:
         """There is a session now, whoever called."""
+        self._found.discard(node_id)
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.calling = False
 
     def ended(self, node_id: bytes, lasted: float, why: str, now: float) -> StaticPeer | None:
         """A session ended after C{lasted} seconds: call again after the wait."""
+        self._found.discard(node_id)
         peer = self._peers.get(node_id)
         if peer is not None:
             peer.calling = False

@@ -117,6 +117,11 @@ class Roster:
         """The peers that passed both checkpoints, oldest first."""
         return [place for place in self._places.values() if place.stage is Stage.ADDED]
 
+    @property
+    def dialed(self) -> int:
+        """How many have a place that we called."""
+        return sum(not place.inbound for place in self._places.values())
+
     def known(self) -> Collection[bytes]:
         """Ids of all that have a place."""
         return self._places.keys()

@@ -84,6 +84,47 @@ class DialerTests(SynchronousTestCase):
         dialer.connected(C)
         self.assertEqual(dialer.next_calls({C}, 5.0), [A])
 
+    def test_found(self) -> None:
+        """A found node is called once in a while, unless it is here or called anyway."""
+        dialer = Dialer(steady)
+        dialer.add(B, 0.0)
+        self.assertFalse(dialer.found(B, (), 0.0))
+        self.assertFalse(dialer.found(A, {A}, 0.0))
+        self.assertTrue(dialer.found(A, (), 0.0))
+        self.assertEqual(dialer.calling, 1)
+        self.assertIsNone(dialer.failed(A, "refused", 1.0))
+        self.assertEqual(dialer.calling, 0)
+        self.assertFalse(dialer.found(A, (), module.HISTORY - 0.1))
+        self.assertTrue(dialer.found(A, (), module.HISTORY))
+        dialer.connected(A)
+        self.assertEqual(dialer.calling, 0)
+
+    def test_wanted(self) -> None:
+        """Twice as many calls as free places, within the cap, less those under way."""
+        for dialed, most, under_way, wanted in [
+            (0, 16, 0, 32),
+            (0, 50, 0, module.MAX_ACTIVE_DIALS),
+            (15, 16, 0, 2),
+            (16, 16, 0, 0),
+            (17, 16, 0, 0),
+            (0, 16, 5, 27),
+            (15, 16, 5, 0),
+        ]:
+            dialer = Dialer(steady)
+            for number in range(under_way):
+                dialer.found(bytes([number]), (), 0.0)
+            self.assertEqual(dialer.wanted(dialed, most), wanted)
+
+    def test_history_cap(self) -> None:
+        """Only so many calls are remembered."""
+        self.patch(module, "MAX_HISTORY", 2)
+        dialer = Dialer(steady)
+        for node_id in (A, B, C):
+            dialer.found(node_id, (), 0.0)
+            dialer.failed(node_id, "", 0.0)
+        self.assertTrue(dialer.found(A, (), 1.0))
+        self.assertFalse(dialer.found(C, (), 1.0))
+
     def test_table_cap(self) -> None:
         """The table does not grow over its cap; one already in it is still welcome."""
         self.patch(module, "MAX_STATIC_PEERS", 2)
