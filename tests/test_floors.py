@@ -22,7 +22,18 @@ GROUND = {
     "networks": {"codec", "crypto", "blocks", "enr", "enode"},
 }
 #: Above it, a room may know all that is below.  Events are told by the household and above.
-FLOORS = [{*GROUND}, {"rlpx"}, {"devp2p"}, {"eth"}, {"events"}, {"peers", "chain"}, {"node"}, {"web"}]
+FLOORS = [
+    {*GROUND},
+    {"kademlia", "discv4", "discv5", "dnsdisc", "nat"},
+    {"discovery"},
+    {"rlpx"},
+    {"devp2p"},
+    {"eth"},
+    {"events"},
+    {"peers", "chain"},
+    {"node"},
+    {"web"},
+]
 ROOF = {"config", "tap", "cli", "console", "lastwords", "whole", "sandbox", "testing"}
 #: Known by every room, knowing none: the vocabulary.
 COMMON = {"", "errors", "interfaces", "limits"}
