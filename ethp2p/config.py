@@ -22,11 +22,16 @@ from twisted.internet.endpoints import serverFromString
 import ethp2p
 from ethp2p import enode, networks
 from ethp2p.crypto.keys import PrivateKey, load_key, save_key
-from ethp2p.errors import ConfigError
+from ethp2p.dnsdisc import parse_url
+from ethp2p.enode import Netrestrict
+from ethp2p.errors import ConfigError, P2PError
+from ethp2p.nat.setting import Setting
 from ethp2p.networks import Network
 
 #: What stands where a secret would.
 HIDDEN = "(hidden)"
+#: In place of a list: the network's own.
+OWN = "network"
 #: More is no TOML file of ours: it is refused before it is read.
 MAX_FILE = 1 << 20
 
@@ -116,6 +121,48 @@ def _peer(value: object) -> enode.Node:
     return enode.Node.parse(value)
 
 
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in ("true", "false"):
+        return value == "true"
+    raise ConfigError("neither true nor false")
+
+
+def _list(convert: Callable[[str], Any]) -> Callable[[object], tuple[Any, ...] | None]:
+    """Texts with commas between them, or a TOML list; None where L{OWN} says that the network's are to be taken."""
+
+    def convert_all(value: object) -> tuple[Any, ...] | None:
+        if value is None or value == OWN:
+            return None
+        parts = _text(value).split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)):
+            raise ConfigError("neither a text nor a list")
+        return tuple([convert(part.strip() if isinstance(part, str) else part) for part in parts if part != ""])
+
+    return convert_all
+
+
+def _dns(value: object) -> str:
+    text = _text(value)
+    try:
+        parse_url(text)
+    except P2PError as error:
+        raise ConfigError(f"{text!r}: {error}") from None
+    return text
+
+
+def _nat(value: object) -> str:
+    Setting.parse(_text(value))
+    return _text(value)
+
+
+def _netrestrict(value: object) -> Netrestrict | None:
+    if value is None or isinstance(value, Netrestrict):
+        return value
+    return Netrestrict.parse(_text(value)) if value else None
+
+
 def _identity(value: object) -> str:
     text = _text(value)
     if not re.fullmatch(r"[!-.0-~]{0,32}", text):
@@ -151,6 +198,8 @@ class Option:
     convert: Callable[[object], Any]
     #: Whether it may be given several times; a list in TOML.
     many: bool = False
+    #: Whether it is a switch: no value on the command line, true or false in TOML.
+    flag: bool = False
     #: The default in words, where it is always the same.
     default: str = ""
     #: The field of L{NodeConfig}; filled in from there.
@@ -160,6 +209,8 @@ class Option:
 def _setting(
     name: str, meta: str, help: str, convert: Callable[[object], Any], default: object, *, many: bool = False
 ) -> Any:
+    flag = convert is _flag
+
     def named(value: object) -> Any:
         try:
             return convert(value)
@@ -171,7 +222,7 @@ def _setting(
 
     converter = _each(named) if many else named
     shown = "" if isinstance(default, attrs.Factory) or not default else str(default)  # type: ignore[arg-type]
-    option = Option(name, meta, help, converter, many, shown)
+    option = Option(name, meta, help, converter, many, flag, shown)
     return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert is not _nodekey)
 
 
@@ -229,6 +280,29 @@ class NodeConfig:
         "trusted-peer", "ENODE|ENR", "Let this peer in even when full; may be repeated.", _peer, (), many=True
     )
     max_peers: int = _setting("max-peers", "NUMBER", "Most peers at one time.", _integer(0, 100_000), 50)
+    bootnodes: tuple[enode.Node, ...] | None = _setting(
+        "bootnodes",
+        "ENODE|ENR,...",
+        "Begin to look for nodes here; 'network', the default, stands for the network's own.",
+        _list(_peer),
+        None,
+    )
+    dns: tuple[str, ...] | None = _setting(
+        "dns", "ENRTREE,...", "Node lists in DNS (EIP-1459), likewise.", _list(_dns), None
+    )
+    no_discovery: bool = _setting("no-discovery", "", "Look for no nodes, and be found by none.", _flag, False)
+    no_discv4: bool = _setting("no-discv4", "", "Do not speak discv4.", _flag, False)
+    no_discv5: bool = _setting("no-discv5", "", "Do not speak discv5.", _flag, False)
+    nat: str = _setting(
+        "nat",
+        "METHOD",
+        "How to learn our address outside: none, any, upnp, natpmp[:GATEWAY], stun[:HOST[:PORT]] or extip:ADDRESS.",
+        _nat,
+        "none",
+    )
+    netrestrict: Netrestrict | None = _setting(  # noqa: RUF009
+        "netrestrict", "CIDR,...", "The only networks to have to do with.", _netrestrict, None
+    )
     http: str = _setting(
         "http",
         "ENDPOINT",
@@ -256,6 +330,23 @@ class NodeConfig:
         if self.network in networks.NAMES:
             return networks.named(self.network)
         return networks.from_genesis(self.network)
+
+    def find_bootnodes(self, network: Network) -> tuple[enode.Node, ...]:
+        """Where to begin: those given, or the network's."""
+        return self.bootnodes if self.bootnodes is not None else tuple(map(enode.Node.parse, network.bootnodes))
+
+    def udp_addresses(self) -> list[tuple[str, int]]:
+        """Interface and port of each TCP endpoint to listen on: where to speak UDP."""
+        found = []
+        for endpoint in self.listen:
+            kind, *parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", endpoint)]
+            named = dict(part.split("=", 1) for part in parts if "=" in part)
+            plain = [part for part in parts if "=" not in part]
+            if kind in ("tcp", "tcp6"):
+                everywhere = "::" if kind == "tcp6" else "0.0.0.0"
+                port = named.get("port") or plain[0]
+                found.append((named.get("interface", plain[1] if len(plain) > 1 else "") or everywhere, int(port)))
+        return found
 
     def load_nodekey(self) -> PrivateKey:
         """
@@ -323,6 +414,8 @@ class Settings:
         lines = [f"# ethp2p {ethp2p.__version__}"]
         for option in OPTIONS:
             value = getattr(self.config, option.field)
+            if value is None and option.name in ("bootnodes", "dns"):  # an empty list would mean none
+                value = OWN
             if option.name == "nodekey" and not os.path.isabs(value):
                 value = HIDDEN
             source = self.sources.get(option.name, "default")
@@ -331,6 +424,8 @@ class Settings:
 
 
 def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, int):
         return str(value)
     if isinstance(value, tuple):

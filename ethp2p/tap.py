@@ -1,7 +1,8 @@
 """
 C{twistd ethp2p}: options, and the service they ask for.
 
-C{twistd -n ethp2p [node] ...} runs a node, C{twistd -n ethp2p sandbox} a whole private network.  What is given
+C{twistd -n ethp2p [node] ...} runs a node, C{twistd -n ethp2p bootnode ...} one that only helps others to find each
+other, C{twistd -n ethp2p sandbox} a whole private network.  What is given
 before C{node} counts as given after it.
 """
 
@@ -59,12 +60,17 @@ class NodeOptions(_Options):
         self.given: dict[str, list[str]] = {}
 
 
-def _keeper(option: Option) -> Callable[[NodeOptions, str], None]:
+def _keeper(option: Option) -> Callable[..., None]:
     def keep(self: NodeOptions, value: str) -> None:
         self.given.setdefault(option.name, []).append(value)
 
-    keep.__doc__ = f"{option.meta}: {option.help}" + (f"  [default: {option.default}]" if option.default else "")
-    return keep
+    def switch(self: NodeOptions) -> None:
+        keep(self, "true")
+
+    words = option.help + (f"  [default: {option.default}]" if option.default else "")
+    keep.__doc__ = f"{option.meta}: {words}"
+    switch.__doc__ = words
+    return switch if option.flag else keep
 
 
 for _option in OPTIONS:
@@ -84,6 +90,14 @@ def _base_port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) <= 65000:
         raise ConfigError(f"--port {text!r}: not a whole number from 1 to 65000")
     return int(text)
+
+
+class BootnodeOptions(NodeOptions):
+    """
+    A bootnode's options: a node's.  Those about peers have no meaning for it.
+    """
+
+    longdesc = "Help nodes to find each other, and have no peers."
 
 
 class SandboxOptions(_Options):
@@ -117,6 +131,7 @@ class Options(NodeOptions):
     synopsis = "[options]"
     subCommands = [
         ["node", None, NodeOptions, "Join a network (the default)."],
+        ["bootnode", None, BootnodeOptions, "Help nodes to find each other, and nothing else."],
         ["sandbox", None, SandboxOptions, "Run a private network on loopback."],
     ]
     defaultSubCommand = "node"
@@ -164,9 +179,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         from twisted.internet import reactor
     try:
         if options.settings is not None:
-            from ethp2p.whole import WholeNode
+            from ethp2p.whole import Bootnode, WholeNode
 
-            return WholeNode(options.settings.config, reactor)
+            kind = Bootnode if isinstance(options.subOptions, BootnodeOptions) else WholeNode
+            return kind(options.settings.config, reactor)
         from ethp2p.sandbox.service import makeSandbox
 
         service: IService = makeSandbox(options.subOptions, reactor)

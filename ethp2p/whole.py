@@ -1,9 +1,10 @@
 """
-A node with its windows, as its settings say: what C{twistd -n ethp2p} runs.
+A node with its windows and its discovery, as its settings say: what C{twistd -n ethp2p} runs.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -15,9 +16,14 @@ from ethp2p.chain import MemoryChain, load_chain
 from ethp2p.config import NodeConfig
 from ethp2p.console import Console
 from ethp2p.devp2p import client_name, discover
-from ethp2p.enode import SeqFile
+from ethp2p.discovery.database import NodeDatabase
+from ethp2p.discovery.service import DiscoveryService
+from ethp2p.enode import LocalNode
+from ethp2p.enr.entries import TCP, UDP
 from ethp2p.errors import ConfigError
 from ethp2p.lastwords import dieWith
+from ethp2p.nat import NatService, Outside, Setting, Transport, address_warning
+from ethp2p.networks import NAMES, Network
 from ethp2p.node import Node
 from ethp2p.node.order import OrderedService
 from ethp2p.web import WebService
@@ -34,12 +40,12 @@ def _load_chain(config: NodeConfig) -> MemoryChain:
     return chain
 
 
-class WholeNode(OrderedService):
+class _Whole(OrderedService):
     """
-    The node, and its windows unless they are turned off.  Says where it is when all of it listens, then what
-    happens; when a part cannot listen, the program ends with that part's reason.
+    What a node and a bootnode have in common: a datadir, a key, a record that is kept true, and discovery.
 
-    @ivar web: the windows, or None.
+    @ivar database: the nodes known from the last time, and the record's seq.
+    @ivar discovery: None when it is turned off, or before the node listens.
     """
 
     _log = Logger()
@@ -50,17 +56,99 @@ class WholeNode(OrderedService):
         """
         super().__init__(reactor)
         self._reactor = reactor
+        self._config = config
+        self._key = config.load_nodekey()
+        self.database = NodeDatabase(config.make_datadir() / "nodes.sqlite")
+        self.discovery: DiscoveryService | None = None
+        self.nat: NatService | None = None
+
+    def stopService(self) -> Deferred[None]:
+        """Stop all of it, the newest first, and close the database."""
+
+        def close(result: None) -> None:
+            self.database.close()
+
+        return super().stopService().addCallback(close)
+
+    def _discover(self, local: LocalNode, network: Network, listen: list[tuple[str, int]], **options: Any) -> None:
+        """Begin to look for nodes, and to be found, at these UDP addresses."""
+        config = self._config
+        self._mapPorts(local, listen)
+        if config.no_discovery or (config.no_discv4 and config.no_discv5) or not listen:
+            return
+        self.discovery = DiscoveryService(
+            self._reactor,
+            local,
+            wall=time.time,
+            listen=listen,
+            bootnodes=config.find_bootnodes(network),
+            network=network,
+            database=self.database,
+            v4=not config.no_discv4,
+            v5=not config.no_discv5,
+            dns=network.dns if config.dns is None else config.dns,
+            netrestrict=config.netrestrict,
+            **options,
+        )
+        self.discovery.setServiceParent(self)
+        self.discovery.started.addErrback(self._deaf)
+
+    def _mapPorts(self, local: LocalNode, listen: list[tuple[str, int]]) -> None:
+        """Learn our address outside, and have our ports open there."""
+
+        def changed(outside: Outside) -> None:
+            local.set_static_ip(outside.address or "0.0.0.0")
+            if listen:
+                port = listen[0][1]
+                tcp, udp = (outside.external(transport, port) or port for transport in (Transport.TCP, Transport.UDP))
+                local.set_ports(tcp if local.record.get(TCP) else 0, udp if local.record.get(UDP) else 0)
+            self._log.info("our address outside is {address}", address=outside.address or "not known")
+
+        self.nat = NatService(self._reactor, Setting.parse(self._config.nat), changed)
+        for host, port in listen:
+            for transport in (Transport.TCP, Transport.UDP):
+                self.nat.mapPort(transport, port, host)
+        self.nat.setServiceParent(self)
+
+    def _introduce(self, local: LocalNode, network: Network) -> None:
+        own = local.node
+        self._log.info("enode: {url}", url=own.url)
+        self._log.info("record: {text}", text=local.record.text)
+        warning = address_warning(own.host, network.name)
+        if warning is not None and self._config.network in NAMES and not self._config.no_discovery:
+            self._log.warn("{warning}", warning=warning)
+
+    def _deaf(self, failure: Failure) -> None:
+        first = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
+        dieWith(self._reactor, first.getErrorMessage())
+
+
+class WholeNode(_Whole):
+    """
+    The node, and its windows and its discovery unless they are turned off.  Says where it is when all of it listens;
+    when a part cannot, the program ends with that part's reason.
+
+    @ivar web: the windows, or None.
+    """
+
+    def __init__(self, config: NodeConfig, reactor: Any) -> None:
+        """
+        @raise ConfigError: a file or directory that a setting names cannot be used.
+        """
+        chain = _load_chain(config)
+        super().__init__(config, reactor)
         self.node = Node(
             reactor,
-            config.load_nodekey(),
-            _load_chain(config),
+            self._key,
+            chain,
             listen=[serverFromString(reactor, endpoint) for endpoint in config.listen],
             staticPeers=config.static_peers,
             trustedPeers=config.trusted_peers,
             maxPeers=config.max_peers,
             capabilities=discover(),
             client=client_name(config.identity),
-            seqStore=SeqFile(config.make_datadir() / "seq"),
+            netrestrict=config.netrestrict,
+            seqStore=self.database.seq_store(self._key.public_key.node_id),
         )
         self.node.feed.subscribe(Console())
         self.web: WebService | None = None
@@ -75,15 +163,47 @@ class WholeNode(OrderedService):
         started: list[Deferred[Any]] = [self.node.listening.started]
         if self.web is not None:
             started.append(self.web.started)
-        gatherResults(started, consumeErrors=True).addCallbacks(self._listening, self._deaf)
+        gatherResults(started, consumeErrors=True).addCallback(self._listening).addErrback(self._deaf)
 
     def _listening(self, _: object) -> None:
-        own = self.node.local.node
-        self._log.info("enode: {url}", url=own.url)
-        self._log.info("record: {text}", text=own.record.text if own.record is not None else "")
+        chain = self.node.chain
+        addresses: list[Any] = [port.getHost() for port in self.node.listening.ports]
+        listen = [(address.host, address.port) for address in addresses if hasattr(address, "port")]
+        self._discover(
+            self.node.local,
+            chain.network,
+            listen,
+            head=lambda: (chain.head().number, chain.head().timestamp),
+        )
+        self._introduce(self.node.local, chain.network)
+        if self.discovery is not None:
+            self.node.seekFrom(self.discovery.source)
         if self.web is not None:
             self._log.info("JSON-RPC: {url}", url=self.web.url)
 
-    def _deaf(self, failure: Failure) -> None:
-        first = failure.value.subFailure if isinstance(failure.value, FirstError) else failure
-        dieWith(self._reactor, first.getErrorMessage())
+
+class Bootnode(_Whole):
+    """
+    Discovery alone: helps nodes to find each other, and has no peers.
+    """
+
+    def __init__(self, config: NodeConfig, reactor: Any) -> None:
+        """
+        @raise ConfigError: a file or directory that a setting names cannot be used.
+        """
+        super().__init__(config, reactor)
+        self.local = LocalNode(
+            self._key,
+            wall_ms=int(time.time() * 1000),
+            store=self.database.seq_store(self._key.public_key.node_id),
+        )
+
+    def startService(self) -> None:
+        """Listen."""
+        super().startService()
+        network = self._config.load_network()
+        self._discover(self.local, network, self._config.udp_addresses())
+        if self.discovery is None:
+            dieWith(self._reactor, "a bootnode without discovery has nothing to do")
+            return
+        self.discovery.started.addCallback(lambda _: self._introduce(self.local, network))

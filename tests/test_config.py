@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p import config, networks
 from ethp2p.config import HIDDEN, MAX_FILE, OPTIONS, NodeConfig, assemble, read_file
 from ethp2p.crypto.keys import PrivateKey, save_key
-from ethp2p.enode import Node
+from ethp2p.enode import Netrestrict, Node
 from ethp2p.errors import ConfigError
 
 KEY = PrivateKey.parse(b"\x01" * 32)
@@ -26,6 +26,7 @@ ENR = (
     "enr:-IS4QHCYrYZbAKWCBRlAy5zzaDZXJBGkcnh4MHcBFZntXNFrdvJjX04jRzjzCBOonrkTfj499SZuOh8R33Ls8RRcy5wBgmlkgnY0gmlw"
     "hH8AAAGJc2VjcDI1NmsxoQPKY0yuDUmstAHYpMa2_oxVtw0RW_QAdpzBQA8yWM0xOIN1ZHCCdl8"
 )
+TREE = "enrtree://AKA3AM6LPBYEUDMVNU3BSVQJ5AD45Y7YPOHJLEF6W26QOE4VTUDPE@all.mainnet.ethdisco.net"
 GENESIS = '{"config": {"chainId": 5}, "difficulty": "0x1", "gasLimit": "0x1", "alloc": {}}'
 
 
@@ -54,6 +55,18 @@ class ValueTests(SynchronousTestCase):
             ("identity", "my-node.1", "my-node.1"),
             ("static_peers", [ENODE, ENR], (Node.parse(ENODE), Node.parse(ENR))),
             ("trusted_peers", ENODE, (Node.parse(ENODE),)),
+            ("bootnodes", "network", None),
+            ("bootnodes", "", ()),
+            ("bootnodes", f"{ENODE}, {ENR}", (Node.parse(ENODE), Node.parse(ENR))),
+            ("bootnodes", [ENR], (Node.parse(ENR),)),
+            ("dns", "", ()),
+            ("dns", TREE, (TREE,)),
+            ("no_discovery", "true", True),
+            ("no_discv4", False, False),
+            ("nat", "extip:203.0.113.5", "extip:203.0.113.5"),
+            ("nat", "stun", "stun"),
+            ("netrestrict", "", None),
+            ("netrestrict", "127.0.0.0/8,::1/128", Netrestrict.parse("127.0.0.0/8,::1/128")),
             ("http", "none", ""),
             ("http", "", ""),
             ("http", "tcp:1", "tcp:1:interface=127.0.0.1"),
@@ -93,6 +106,12 @@ class ValueTests(SynchronousTestCase):
             ("static_peers", "10.0.0.1", "static-peer '10.0.0.1' starts with neither 'enode://' nor 'enr:'"),
             ("static_peers", [ENODE, ENODE + "x"], "static-peer 'enode://"),
             ("trusted_peers", 5, "trusted-peer 5 is not a text"),
+            ("bootnodes", ENODE + ",x", "bootnodes "),
+            ("bootnodes", 5, "bootnodes 5: neither a text nor a list"),
+            ("dns", "enrtree://x", "dns 'enrtree://x': "),
+            ("no_discovery", "yes", "no-discovery 'yes': neither true nor false"),
+            ("nat", "magic", "nat 'magic': 'magic' is no way to learn an address"),
+            ("netrestrict", "10.0.0.0/40", "netrestrict '10.0.0.0/40': "),
             ("nodekey", "0" * 64, "nodekey (hidden): a private key is 32 bytes between"),
             ("nodekey", "a" * 63, "nodekey (hidden): a private key is 64 hex digits, this has 63"),
             ("nodekey", HIDDEN, "nodekey (hidden): a key is not shown"),
@@ -103,6 +122,17 @@ class ValueTests(SynchronousTestCase):
                 message = str(self.assertRaises(ConfigError, NodeConfig, **{field: value}))
                 self.assertTrue(message.startswith(start), message)
                 self.assertNotIn("\n", message)
+
+    def test_udp_addresses(self) -> None:
+        for endpoint, expected in [
+            ("tcp:30303", [("0.0.0.0", 30303)]),
+            ("tcp:port=5:interface=127.0.0.1", [("127.0.0.1", 5)]),
+            ("tcp:5:127.0.0.1", [("127.0.0.1", 5)]),
+            ("tcp6:5", [("::", 5)]),
+            ("tcp6:5:interface=\\:\\:1", [("::1", 5)]),
+            ("unix:/run/x", []),
+        ]:
+            self.assertEqual(NodeConfig(listen=endpoint).udp_addresses(), expected)
 
     @given(st.sampled_from(OPTIONS), st.text() | st.integers() | st.floats() | st.booleans() | st.none())
     def test_any_value_is_taken_or_refused(self, option: config.Option, value: object) -> None:

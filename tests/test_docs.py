@@ -21,7 +21,7 @@ class DocsTests(SynchronousTestCase):
     def test_options(self) -> None:
         """The operator's table has every option, with its default, and no other."""
         text = (DOCS / "operator.rst").read_text("utf-8")
-        rows = {name: row for row, name in re.findall(r"^(``--([\w-]+)``  .*(?:\n {30,}.*)*)", text, re.M)}
+        rows = {name: row for row, name in re.findall(r"^(``--([\w-]+)`` .*(?:\n {30,}.*)*)", text, re.M)}
         self.assertEqual(set(rows), {option.name for option in OPTIONS})
         for option in OPTIONS:
             self.assertIn(option.default, rows[option.name])

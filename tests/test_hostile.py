@@ -42,7 +42,7 @@ from tests.rlpx.common import ALICE, BOB, Tape
 CHAIN = MemoryChain(networks.from_genesis(ChainMaker(b"hostile").genesis(), name="hostile"))
 #: Where eth begins when it is all that is shared.
 ETH = 16
-#: Most bytes that any play may leave allocated while its connection stands, over what making and sending its bytes takes.
+#: Most bytes that any play may make us hold, over what making and sending its own bytes takes.
 ALLOWANCE = 1 << 20
 
 

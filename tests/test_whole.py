@@ -71,7 +71,9 @@ class WholeNodeTests(SynchronousTestCase):
 
 class SpawnedTests(SynchronousTestCase):
     def start(self, *args: str) -> subprocess.Popen[str]:
-        process = start("ethp2p", "--datadir", self.mktemp(), "--listen=tcp:0:interface=127.0.0.1", *args)
+        alone = ("--listen=tcp:0:interface=127.0.0.1", "--bootnodes=", "--dns=", "--netrestrict=127.0.0.0/8")
+        command = [args[0]] if args and not args[0].startswith("-") else []
+        process = start("ethp2p", *command, "--datadir", self.mktemp(), *alone, *args[len(command) :])
         self.addCleanup(process.kill)
         return process
 
@@ -135,6 +137,16 @@ class SpawnedTests(SynchronousTestCase):
         gone = self.ping(enode)
         self.assertEqual((gone.returncode, gone.stdout), (1, ""))
         self.assertRegex(gone.stderr, "^ethp2p: the peer cannot be reached: .*\n$")
+
+    def test_found_through_a_bootnode(self) -> None:
+        """Two nodes that know a bootnode only find each other, one by discv4 and one by discv5."""
+        for version in ("4", "5"):
+            other = {"4": "5", "5": "4"}[version]
+            boot = self.said(self.start("bootnode"), "record")
+            options = ("--http=tcp:0", f"--bootnodes={boot}", f"--no-discv{other}")
+            pages = [self.said(self.start(*options), "JSON-RPC") for _ in range(2)]
+            [one], [two] = self.peers(pages[0]), self.peers(pages[1])
+            self.assertEqual({one["network"]["inbound"], two["network"]["inbound"]}, {True, False})
 
     def ping(self, *args: str) -> subprocess.CompletedProcess[str]:
         """C{ethp2p rlpx ping}, in a process of its own because it runs the global reactor."""

@@ -13,6 +13,7 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
 
+from ethp2p.enode import Netrestrict
 from ethp2p.enode import Node as NodeAddress
 from ethp2p.enode.cidr import is_ip, is_lan, is_loopback
 from ethp2p.errors import ConfigError
@@ -56,13 +57,14 @@ class DialService(Service):
         roster: Roster,
         feed: Feed,
         wheel: WheelTimer,
-        source: NodeSource | None = None,
+        netrestrict: Netrestrict | None = None,
     ) -> None:
         """
         @param call: connects to a node; fires when its identity is proven, or fails.
-        @param source: finds nodes; None means that only static peers are called.
+        @param netrestrict: the only networks to call.
         """
-        self._source = source
+        self._netrestrict = netrestrict
+        self._source: NodeSource | None = None
         self._seeking: Deferred[NodeAddress] | None = None
         self._connect = call
         self._dialer = dialer
@@ -84,6 +86,8 @@ class DialService(Service):
         """
         if not node.host or not node.tcp:
             raise ConfigError(f"{node.url} has no address to call")
+        if not self._permitted(node):
+            raise ConfigError(f"{node.url} is outside the networks to have to do with")
         near = is_ip(node.host) and (is_loopback(node.host) or is_lan(node.host))
         if not self._dialer.add(node.node_id, self._wheel.seconds(), near=near):
             return False
@@ -100,6 +104,14 @@ class DialService(Service):
         if call is not None:
             call.cancel()
         return self._dialer.remove(node_id)
+
+    def seekFrom(self, source: NodeSource) -> None:
+        """Call nodes that C{source} finds, too."""
+        self._source = source
+        self.pump()
+
+    def _permitted(self, node: NodeAddress) -> bool:
+        return self._netrestrict is None or node.ip is None or node.ip in self._netrestrict
 
     def startService(self) -> None:
         """Start calling."""
@@ -146,13 +158,15 @@ class DialService(Service):
     def _found(self, node: NodeAddress) -> None:
         self._seeking = None
         now = self._wheel.seconds()
-        if self.running and node.host and node.tcp and self._dialer.found(node.node_id, self._roster.known(), now):
+        usable = self.running and node.host and node.tcp and self._permitted(node)
+        if usable and self._dialer.found(node.node_id, self._roster.known(), now):
             self._call(node)
         self._wheel.call_later(0.0, self.pump)  # not at once: a source may have many nodes ready
 
     def _notFound(self, failure: Failure) -> None:
         self._seeking = None
-        failure.trap(CancelledError)
+        if not failure.check(CancelledError):  # there will be none any more
+            self._source = None
 
     def _call(self, node: NodeAddress) -> None:
         self.attempts += 1

@@ -19,15 +19,15 @@ from ethp2p.blocks import Header
 from ethp2p.crypto.keys import PrivateKey, RandomBytes
 from ethp2p.devp2p import LocalHello, SessionFactory, client_name
 from ethp2p.enr import EthEntry
-from ethp2p.enr.entries import ETH
+from ethp2p.enr.entries import ETH, UDP
 from ethp2p.errors import DisconnectReason, LocalProtocolError, P2PError
 from ethp2p.eth import EthFactory, EthProtocol, IEthObserver, messages
 from ethp2p.events import Feed, HeadChanged, PeerStatus, RequestDone
 from ethp2p.interfaces import ICapabilityFactory, IChain
 from ethp2p.limits import WheelTimer
-from ethp2p.node.dialing import DialService, endpointFor
+from ethp2p.node.dialing import DialService, NodeSource, endpointFor
 from ethp2p.node.household import Household, describe
-from ethp2p.node.listening import ListenService
+from ethp2p.node.listening import ListenService, Restricted
 from ethp2p.node.order import OrderedService
 from ethp2p.peers.dialer import Dialer
 from ethp2p.peers.roster import Roster
@@ -70,6 +70,7 @@ class Node(OrderedService):
         ethProtocol: type[EthProtocol] = EthProtocol,
         capabilities: Sequence[ICapabilityFactory] = (),
         client: str = "",
+        netrestrict: enode.Netrestrict | None = None,
         seqStore: enode.SeqStore | None = None,
         random: RandomBytes = os.urandom,
         jitter: Callable[[], float] = random.random,
@@ -84,6 +85,7 @@ class Node(OrderedService):
         @param ethProtocol: what speaks eth with each peer.
         @param capabilities: more languages to offer beside eth.
         @param client: our name in Hello.
+        @param netrestrict: the only networks that peers may be in.
         @param seqStore: where the record's seq is kept between runs.
         @param random: bytes for keys and nonces on the wire.
         @param jitter: numbers from 0 up to 1, to spread waits.
@@ -104,13 +106,14 @@ class Node(OrderedService):
         self.sessions = SessionFactory(self._hello, (self.eth, *capabilities), self.household, wheel=wheel)
         self.traffic = Traffic()
         wire: dict[str, Any] = {"clock": reactor, "wheel": wheel, "random": random, "traffic": self.traffic}
-        self.listening = ListenService([RLPxServerEndpoint(one, key, **wire) for one in listen], self.sessions)
+        doors = [RLPxServerEndpoint(Restricted(one, netrestrict), key, **wire) for one in listen]
+        self.listening = ListenService(doors, self.sessions)
 
         def call(node: enode.Node) -> Deferred[Any]:
             endpoint = endpointFor(reactor, node.host, node.tcp)
             return RLPxClientEndpoint(endpoint, key, node.public_key, **wire).connect(self.sessions)
 
-        self.dialing = DialService(call, Dialer(jitter), roster, self.feed, wheel)
+        self.dialing = DialService(call, Dialer(jitter), roster, self.feed, wheel, netrestrict)
         for service in (self.household, self.listening, self.dialing):  # the last stops first
             service.setServiceParent(self)
         for peer in staticPeers:
@@ -138,7 +141,7 @@ class Node(OrderedService):
         address: Any = ports[0].getHost() if ports else None
         self._port = getattr(address, "port", 0)
         if self._port:
-            self.local.set_ports(self._port, 0)
+            self.local.set_ports(self._port, self.local.record.get(UDP) or 0)
             # Until somebody tells us better: an address that at least this machine can call.
             unspecified = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
             self.local.set_fallback_ip(unspecified.get(address.host, address.host))
@@ -164,6 +167,10 @@ class Node(OrderedService):
         if place is not None:
             place.session.disconnect(DisconnectReason.REQUESTED)
         return wanted or place is not None
+
+    def seekFrom(self, source: NodeSource) -> None:
+        """From now on call nodes that C{source} finds, too, while there is room for them."""
+        self.dialing.seekFrom(source)
 
     def _hello(self) -> LocalHello:
         return LocalHello(self.client, self.local.public_key, self._port)

@@ -13,12 +13,12 @@ class Part:
     One node.
 
     @ivar versions: of eth, that it offers.
-    @ivar calls: names of the nodes it keeps calling.
+    @ivar discovery: the protocols by which it finds others and is found.
     """
 
     name: str
     versions: tuple[int, ...]
-    calls: tuple[str, ...] = ()
+    discovery: tuple[int, ...]
     makes_blocks: bool = False
     stranger: bool = False
 
@@ -32,31 +32,42 @@ class Part:
 
 @attrs.frozen
 class Meeting:
-    """Two nodes that should meet, and the version of eth they should agree on."""
+    """Two nodes that should meet, whoever calls, and the version of eth they should agree on."""
 
-    caller: str
-    called: str
+    one: str
+    other: str
     version: int
 
+    @property
+    def pair(self) -> tuple[str, str]:
+        """Both, in order."""
+        return self.one, self.other
 
-#: Each version of eth is somebody's highest common one.
+
+#: The first is the bootnode, all that the others know at the start.  Each version of eth is some pair's highest common
+#: one, and some nodes can only be found by discv4, some only by discv5.
 CAST = (
-    Part("anna", (66, 67, 68, 69), makes_blocks=True),
-    Part("ben", (66, 67), calls=("anna",)),
-    Part("cara", (66, 68), calls=("anna", "ben")),
-    Part("dan", (66, 67, 68, 69), calls=("anna", "cara")),
-    Part("eve", (66, 67, 68, 69), calls=("anna",), stranger=True),
+    Part("anna", (66, 67, 68, 69), (4, 5), makes_blocks=True),
+    Part("ben", (66, 67), (4,)),
+    Part("cara", (66, 68), (4, 5)),
+    Part("dan", (66, 67, 68, 69), (5,)),
+    Part("eve", (66, 67, 68, 69), (4, 5), stranger=True),
 )
 
 
 def meetings() -> tuple[list[Meeting], list[Meeting]]:
-    """What should happen: the meetings, and those that should end in a refusal."""
-    versions = {part.name: set(part.versions) for part in CAST}
-    strangers = {part.name for part in CAST if part.stranger}
+    """
+    What should happen: the meetings of those who can find each other, and those that should end in a refusal.  The
+    stranger finds nobody of its own chain, so it calls the bootnode unasked.
+    """
     good: list[Meeting] = []
     refused: list[Meeting] = []
-    for part in CAST:
-        for called in part.calls:
-            meeting = Meeting(part.name, called, max(versions[part.name] & versions[called]))
-            (refused if {part.name, called} & strangers else good).append(meeting)
+    for index, one in enumerate(CAST):
+        for other in CAST[index + 1 :]:
+            meeting = Meeting(one.name, other.name, max({*one.versions} & {*other.versions}, default=0))
+            if other.stranger:
+                if index == 0:
+                    refused.append(meeting)
+            elif {*one.discovery} & {*other.discovery}:
+                good.append(meeting)
     return good, refused

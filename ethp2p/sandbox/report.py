@@ -36,16 +36,18 @@ class Report:
     def headline(self, nodes: int, period: float) -> None:
         """What this is."""
         self._print(f"ethp2p {__version__} sandbox: a private network of {nodes} nodes in this process, on loopback.")
+        self._print("They know one of them, find each other by discv4 and discv5, and meet over RLPx.  A chain of")
         self._print(
-            f"A chain of signed transfers grows every {period:g} s; the nodes meet over RLPx, download it from each"
+            f"signed transfers grows every {period:g} s; they download it from each other and verify it.  One has"
         )
-        self._print("other and verify it.  One node has another genesis and is refused.  Ctrl-C ends it.")
+        self._print("another genesis and is refused.  Ctrl-C ends it.")
         self._print()
 
     def introduce(self, part: Part, url: str) -> None:
         """One node."""
         versions = "eth/" + ",".join(map(str, part.versions))
-        self._print(f"{part.name:<5} {versions:<16} {part.role:<20} {url}")
+        finding = "discv" + ",".join(map(str, part.discovery))
+        self._print(f"{part.name:<5} {versions:<16} {finding:<9} {part.role:<20} {url}")
 
     def gap(self) -> None:
         """An empty line."""

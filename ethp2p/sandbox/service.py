@@ -15,11 +15,13 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.task import LoopingCall
 from zope.interface import implementer
 
-from ethp2p import networks
+from ethp2p import enode, networks
 from ethp2p.chain import Follower, MemoryChain
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.devp2p import client_name
+from ethp2p.discovery.service import DiscoveryService
+from ethp2p.errors import DisconnectReason
 from ethp2p.events import PeerDropped, PeerStatus, RequestDone
 from ethp2p.interfaces import IEventSink
 from ethp2p.lastwords import dieWith, exitWith
@@ -145,25 +147,51 @@ class Sandbox(OrderedService):
             dieWith(self._reactor, cause.getErrorMessage())
 
     def _introduce(self) -> None:
+        """All listen: let them find each other."""
+        for player in self.players.values():
+            self._discover(player)
         for player in self.players.values():
             self._report.introduce(player.part, player.node.local.node.url)
         self._report.gap()
         for player in self.players.values():
-            for called in player.part.calls:
-                player.node.addPeer(self.players[called].node.local.node)
+            if player.part.stranger:  # it finds nobody of its own chain
+                player.node.addPeer(self._bootnode)
         for period, call in [(self._period, self._grow), (TABLE_PERIOD, self._table)]:
             Repeated(self._reactor, period, call).setServiceParent(self)
         if self._seconds is not None:
             self._reactor.callLater(self._seconds, self._end)
 
+    @property
+    def _bootnode(self) -> enode.Node:
+        return self.players[CAST[0].name].node.local.node
+
+    def _discover(self, player: Player) -> None:
+        node, first = player.node, player.part is CAST[0]
+        address: Any = node.listening.ports[0].getHost()
+        chain = node.chain
+        discovery = DiscoveryService(
+            self._reactor,
+            node.local,
+            wall=self._reactor.seconds,
+            listen=[(address.host, address.port)],
+            bootnodes=() if first else [self._bootnode],
+            network=chain.network,
+            head=lambda: (chain.head().number, chain.head().timestamp),
+            v4=4 in player.part.discovery,
+            v5=5 in player.part.discovery,
+        )
+        discovery.setServiceParent(self)
+        discovery.started.addErrback(lambda failure: dieWith(self._reactor, failure.getErrorMessage()))
+        node.seekFrom(discovery.source)
+
     def heard(self, player: Player, event: object) -> None:
         """What a player's node tells."""
         name = player.part.name
         if isinstance(event, PeerStatus):
-            if not event.peer.inbound:
-                other = self._ids[event.peer.node_id]
-                version = event.status["version"]
-                self.evidence.met[name, other] = version
+            other = self._ids[event.peer.node_id]
+            version = event.status["version"]
+            self.evidence.met[self._pair(name, other)] = version
+            if not event.peer.inbound:  # each meeting is told once, by the one that called
                 self._report.met(self._now(), name, other, f"eth/{version}", event.peer)
         elif isinstance(event, PeerDropped):
             self._dropped(name, event)
@@ -174,15 +202,20 @@ class Sandbox(OrderedService):
             if event.result == "ok" and event.items:
                 self.evidence.verified[name, self._ids[event.peer.node_id]].add(event.message)
 
+    def _pair(self, one: str, other: str) -> tuple[str, str]:
+        first, second = sorted((one, other), key=list(self.players).index)
+        return first, second
+
     def _dropped(self, name: str, event: PeerDropped) -> None:
-        other = self._ids.get(event.peer.node_id, event.peer.node_id.hex()[:8])
-        stopping = not self.running
-        if not event.peer.inbound or stopping:  # each refusal is told once, by the one that was called
+        other = self._ids[event.peer.node_id]
+        if not self.running or event.reason is DisconnectReason.ALREADY_CONNECTED:  # both had called at once
             return
-        self.evidence.refused[other, name] = event.detail
-        if other in self.players and not self.players[other].part.stranger:
+        if self.players[other].part.stranger:
+            self.evidence.refused[self._pair(name, other)] = event.detail
+            self._report.refused(self._now(), other, name, event)
+        elif not self.players[name].part.stranger:
             self.evidence.surprises.append(f"{name} and {other} parted: {event.detail or event.reason}")
-        self._report.refused(self._now(), other, name, event)
+            self._report.refused(self._now(), other, name, event)
 
     def _table(self) -> None:
         self._report.table(self._now(), list(self.players.values()))

@@ -8,23 +8,23 @@ from collections import defaultdict
 
 import attrs
 
-from ethp2p.sandbox.cast import Meeting, meetings
+from ethp2p.sandbox.cast import CAST, Meeting, meetings
 
-#: What a caller asks of each node it meets.
+#: What a follower asks of each node it meets.
 DOWNLOADS = ("GetBlockHeaders", "GetBlockBodies", "GetReceipts")
 
 
 @attrs.define
 class Evidence:
     """
-    What was seen, by caller and called.
+    What was seen.
     """
 
-    #: The version of eth they agreed on, once Status fits on the caller's side.
+    #: By pair, in the cast's order: the version of eth they agreed on, once Status fits.
     met: dict[tuple[str, str], int] = attrs.field(factory=dict)
-    #: The words with which the called node refused.
+    #: By pair, the words with which one refused the other.
     refused: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    #: Which requests of the caller were answered with something that holds.
+    #: By who asked and who was asked: which requests were answered with something that holds.
     verified: dict[tuple[str, str], set[str]] = attrs.field(factory=lambda: defaultdict(set))
     #: What should not have happened.
     surprises: list[str] = attrs.field(factory=list)
@@ -46,13 +46,13 @@ def missing(evidence: Evidence) -> list[str]:
     for meeting in good:
         found += _missing_from(evidence, meeting)
     for meeting in refused:
-        words = evidence.refused.get((meeting.caller, meeting.called))
+        words = evidence.refused.get(meeting.pair)
         if words is None:
-            found.append(f"{meeting.called} did not refuse {meeting.caller}")
+            found.append(f"{meeting.one} did not refuse {meeting.other}")
         elif "genesis" not in words:
-            found.append(f"{meeting.called} refused {meeting.caller} for another reason than its genesis: {words}")
-        if (meeting.caller, meeting.called) in evidence.met:
-            found.append(f"{meeting.caller} met {meeting.called}, which has another genesis")
+            found.append(f"{meeting.one} refused {meeting.other} for another reason than its genesis: {words}")
+        if meeting.pair in evidence.met:
+            found.append(f"{meeting.one} met {meeting.other}, which has another genesis")
     if not evidence.made:
         found.append("no block was made")
     for name, (number, ours) in evidence.heads.items():
@@ -64,14 +64,17 @@ def missing(evidence: Evidence) -> list[str]:
 
 
 def _missing_from(evidence: Evidence, meeting: Meeting) -> list[str]:
-    pair = meeting.caller, meeting.called
-    version = evidence.met.get(pair)
+    one, other = meeting.pair
+    version = evidence.met.get(meeting.pair)
     if version is None:
-        return [f"{meeting.caller} did not meet {meeting.called}"]
+        return [f"{one} and {other} did not meet"]
     if version != meeting.version:
-        return [f"{meeting.caller} and {meeting.called} agreed on eth/{version}, not on eth/{meeting.version}"]
+        return [f"{one} and {other} agreed on eth/{version}, not on eth/{meeting.version}"]
+    followers = {part.name for part in CAST if not part.makes_blocks}
     return [
-        f"{meeting.caller} has no verified answer to {message} from {meeting.called}"
+        f"{asker} has no verified answer to {message} from {asked}"
+        for asker, asked in ((one, other), (other, one))
+        if asker in followers
         for message in DOWNLOADS
-        if message not in evidence.verified[pair]
+        if message not in evidence.verified[asker, asked]
     ]

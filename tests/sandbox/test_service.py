@@ -21,11 +21,11 @@ def perfect() -> Evidence:
     good, refused = meetings()
     evidence = Evidence(newest=20, made=4)
     for meeting in good:
-        pair = meeting.caller, meeting.called
-        evidence.met[pair] = meeting.version
-        evidence.verified[pair] |= set(DOWNLOADS)
+        evidence.met[meeting.pair] = meeting.version
+        for asker, asked in (meeting.pair, meeting.pair[::-1]):
+            evidence.verified[asker, asked] |= set(DOWNLOADS)
     for meeting in refused:
-        evidence.refused[meeting.caller, meeting.called] = "genesis 0x1 is not ours"
+        evidence.refused[meeting.pair] = "genesis 0x1 is not ours"
     evidence.heads = {part.name: (20, True) for part in CAST if not part.stranger}
     return evidence
 
@@ -44,18 +44,22 @@ class VerdictTests(SynchronousTestCase):
             return missing(evidence)
 
         table = [
-            (lambda e: e.met.pop(("ben", "anna")), "ben did not meet anna"),
-            (lambda e: e.met.update({("ben", "anna"): 66}), "ben and anna agreed on eth/66, not on eth/67"),
+            (lambda e: e.met.pop(("anna", "ben")), "anna and ben did not meet"),
+            (lambda e: e.met.update({("anna", "ben"): 66}), "anna and ben agreed on eth/66, not on eth/67"),
+            (
+                lambda e: e.verified["cara", "dan"].discard("GetReceipts"),
+                "cara has no verified answer to GetReceipts from dan",
+            ),
             (
                 lambda e: e.verified["dan", "cara"].discard("GetReceipts"),
                 "dan has no verified answer to GetReceipts from cara",
             ),
             (lambda e: e.refused.clear(), "anna did not refuse eve"),
             (
-                lambda e: e.refused.update({("eve", "anna"): "too many peers"}),
+                lambda e: e.refused.update({("anna", "eve"): "too many peers"}),
                 "anna refused eve for another reason than its genesis: too many peers",
             ),
-            (lambda e: e.met.update({("eve", "anna"): 69}), "eve met anna, which has another genesis"),
+            (lambda e: e.met.update({("anna", "eve"): 69}), "anna met eve, which has another genesis"),
             (lambda e: setattr(e, "made", 0), "no block was made"),
             (lambda e: e.heads.update(dan=(20, False)), "dan is on another chain than the one it follows"),
             (lambda e: e.heads.update(dan=(3, True)), "dan is at block 3 only, the chain at 20"),
@@ -68,7 +72,8 @@ class VerdictTests(SynchronousTestCase):
         """Every version of eth is the one that some pair agrees on."""
         good, refused = meetings()
         self.assertEqual({meeting.version for meeting in good}, {66, 67, 68, 69})
-        self.assertEqual([(meeting.caller, meeting.called) for meeting in refused], [("eve", "anna")])
+        self.assertEqual([meeting.pair for meeting in refused], [("anna", "eve")])
+        self.assertNotIn(("ben", "dan"), [meeting.pair for meeting in good])  # discv4 here, discv5 there
 
 
 class SandboxTests(SynchronousTestCase):

@@ -1,0 +1,3 @@
+"""
+Discovery v4: packets, proofs, the engine, and its shell.
+"""

@@ -1,0 +1,1 @@
+"""Tests of L{ethp2p.nat}."""
