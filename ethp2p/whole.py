@@ -12,6 +12,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ethp2p.blocks import Header
 from ethp2p.chain import MemoryChain, load_chain
 from ethp2p.config import NodeConfig
 from ethp2p.console import Console
@@ -178,8 +179,24 @@ class WholeNode(_Whole):
         self._introduce(self.node.local, chain.network)
         if self.discovery is not None:
             self.node.seekFrom(self.discovery.source)
+            self._followForks(self.discovery)
         if self.web is not None:
             self._log.info("JSON-RPC: {url}", url=self.web.url)
+
+
+    def _followForks(self, discovery: DiscoveryService) -> None:
+        """Nodes that were of another network may be of ours once our head has passed a fork, and the reverse."""
+        chain = self.node.chain
+        known = chain.network.fork_id(chain.head().number, chain.head().timestamp)
+
+        def headChanged(head: Header) -> None:
+            nonlocal known
+            fork_id = chain.network.fork_id(head.number, head.timestamp)
+            if fork_id != known:
+                known = fork_id
+                discovery.forkChanged()
+
+        chain.observeHead(headChanged)
 
 
 class Bootnode(_Whole):

@@ -14,7 +14,8 @@ Constants are geth's, so that ethp2p fits in among the nodes there are.  Where i
  - In a lookup too, one subnet has two places among the closest; who named nodes that mostly do not answer is
    not believed any more.
  - The table has a filter: with the fork id's, a node of another chain takes no place and is told to nobody.
- - IPv6 hosts share their limits by /64 (geth: /24, which is a whole registry's space).
+ - IPv6 hosts share their limits by /64; geth takes the first 24 bits, which many providers have in common.
+ - Refreshes come often at first, then ever less often until they come as geth's do.
  - A node that called us is left alone for some seconds; before the first refresh is done such nodes wait, a
    few of them, while geth forgets them.
 """

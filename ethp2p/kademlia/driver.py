@@ -40,11 +40,11 @@ MAX_RECORD_REQUESTS = 16
 #: Most nodes whose record is still to be asked for.  What is over is found again by a later lookup.
 MAX_WANTED_RECORDS = 256
 #: Records remembered of nodes that are told of without, and for how long: a node of another chain is asked once
-#: an hour and not each time somebody names it.  Bounds memory at about 4 MiB.
+#: an hour and not each time somebody names it.  Bounds memory at about 6 MiB.
 MAX_RECORDS = 4096
 RECORD_LIFETIME = 3600.0
 #: Seconds until a node that did not give its record is asked again.
-NO_RECORD_LIFETIME = 600.0
+NO_RECORD_LIFETIME = 60.0
 #: FINDNODE in a row that a node may leave without a useful answer until it is dropped...
 MAX_FAILURES = 5
 #: ...if its bucket has as many entries: in a small network a bad node is better than none.

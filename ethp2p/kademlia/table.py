@@ -247,7 +247,7 @@ class Table:
             return ()
         if not self.admit(node):
             return self.delete(node.node_id, now)
-        if (node.host, node.udp) == (old.host, old.udp):
+        if _same_endpoint(node, old):
             entry.node = node
             return ()
         place = self._place(node)
@@ -263,13 +263,16 @@ class Table:
 
     def answered(self, node: Node, now: float) -> Changes:
         """
-        A node has answered us.  If the table has it elsewhere that was hearsay, unless it has answered there too.
+        A node has answered us.  If the table has it elsewhere that was hearsay, unless it has answered there too
+        or a newer record says so.
         """
         entry = self._entries.get(node.node_id)
         if entry is None:
             return ()
-        changes = () if entry.live else self.update(node, now, inbound=True)
-        if (entry.node.host, entry.node.udp) == (node.host, node.udp):
+        changes: Changes = ()
+        if not _same_endpoint(entry.node, node) and not entry.live and not _newer(entry.node, node):
+            changes = self.update(node, now, inbound=True)
+        if _same_endpoint(entry.node, node):
             entry.live = True
             entry.checks = max(1, entry.checks)
         return changes
@@ -353,6 +356,10 @@ class Table:
 
 def _first(pair: tuple[int, Node]) -> int:
     return pair[0]
+
+
+def _same_endpoint(one: Node, other: Node) -> bool:
+    return one.udp == other.udp and one.host == other.host
 
 
 def _newer(node: Node, than: Node) -> bool:

@@ -127,6 +127,10 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual(table.nodes(live_only=True), [right])
         self.assertEqual(table.answered(other, 2.0), ())
         self.assertEqual(table.nodes(live_only=True), [right])
+        older, newer = (Node.from_record(signed(secret(7), seq, f"10.0.0.{seq}")) for seq in (1, 2))
+        table.add_found(newer, 0.0)
+        self.assertEqual(table.answered(older, 1.0), ())
+        self.assertEqual(table.nodes(), [right, newer])
 
 
 class LimitTests(SynchronousTestCase):
