@@ -33,7 +33,7 @@ MAX_NODES = 20_000
 MAX_PER_SUBNET = 32
 #: Most addresses remembered for a node and a protocol; a node that moves for ever must not fill the disk.
 MAX_ADDRESSES = 4
-#: Most nodes gathered until they are written unasked: a transaction that large takes some 10 ms.
+#: Most nodes gathered until they are written unasked: a transaction that large takes about 15 ms.
 MAX_PENDING = 256
 #: Most nodes that one L{NodeDatabase.expire} forgets.
 MAX_EXPIRED = 1024

@@ -76,8 +76,7 @@ class Sockets:
         self._routes: ExpiringMap[Addr, DiscoveryProtocol] = ExpiringMap(MAX_ROUTES, ROUTE_LIFETIME)
         self._timer: Any = None
         self._timerAt = 0.0
-        self._turning = False
-        self._stopped = False
+        self._turning = self._again = self._stopped = False
         for speaker in speakers:
             speaker.stirred = self.turn
 
@@ -122,12 +121,17 @@ class Sockets:
             self._timer = None
 
     def _turn(self, now: float, wall: float) -> None:
-        if self._turning or self._stopped:  # an owner that asks something while it is told something
+        if self._stopped:
+            return
+        self._again = True
+        if self._turning:  # an owner that asks something while it is told something
             return
         self._turning = True
         try:
-            for speaker in self.speakers:
-                speaker.turn(now, wall)
+            while self._again:
+                self._again = False
+                for speaker in self.speakers:
+                    speaker.turn(now, wall)
         finally:
             self._turning = False
             self._flush()

@@ -110,10 +110,10 @@ class DiscoveryService(Service):
         self._netrestrict = netrestrict
         self._observer = observer
         self._rng = rng = SystemRandom() if rng is None else rng
-        self._random = random
         self._clock = SteadyClock(reactor)
         self._wheel = WheelTimer(reactor)  # for DNS: it turns only while something is looked up
         self._filter: NodeFilter = NoFilter() if network is None else ForkFilter(network, head)
+        self._ownDatabase = database is None
         self.keeper = Keeper(NodeDatabase(None) if database is None else database, self._clock, wall)
         bootnodes = tuple(bootnodes)
         self._named = [node for node in bootnodes if node.host and node.ip is None]
@@ -174,6 +174,8 @@ class DiscoveryService(Service):
         self.source.stop()
         self.sockets.stop()
         self.keeper.stop()
+        if self._ownDatabase:
+            self.keeper.database.close()
         self._wheel.stop()
         return self._close()
 

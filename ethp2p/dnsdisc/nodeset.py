@@ -135,7 +135,11 @@ class NodeSet:
 
     def write(self, path: FilePath) -> None:
         """@raise ConfigError: it cannot be written."""
-        save_json(path, {node_id.hex(): _dump(self.nodes[node_id]) for node_id in sorted(self.nodes)})
+        save_json(path, self.value())
+
+    def value(self) -> dict[str, Any]:
+        """What is in the file, for C{json}."""
+        return {node_id.hex(): _dump(self.nodes[node_id]) for node_id in sorted(self.nodes)}
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -438,8 +438,8 @@ class FileTests(SynchronousTestCase):
         db._db.execute("UPDATE own SET seq = -1")
         self.assertIsNone(db.seq_store(local.node_id).load())
 
-    def test_mode(self) -> None:
-        """Closing twice is an error of ours, not a crash."""
+    def test_after_close(self) -> None:
+        """What is told then is told to nobody; to write it is an error."""
         db = NodeDatabase(self.path)
         db.close()
         db.seen(node(1), 1.0)

@@ -4,15 +4,19 @@ The sockets: whose a datagram is, which way answers go, and what is not answered
 
 from __future__ import annotations
 
+from socket import IPPROTO_IPV6, IPV6_V6ONLY, has_ipv6
 from typing import Any
+from unittest import skipUnless
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.discovery import gate
 from ethp2p.discovery.protocol import MAX_ROUTES
-from ethp2p.discovery.service import DiscoveryService
+from ethp2p.discovery.service import DiscoveryService, _PortOfIPv6
 from ethp2p.discv4 import wire
 from ethp2p.enode import Node
 from ethp2p.testing.network import Host, MemoryNetwork
@@ -173,6 +177,15 @@ class SocketsTests(SynchronousTestCase):
         names = [call.func.__qualname__ for call in host.getDelayedCalls()]
         self.assertEqual(sorted(names), ["Keeper._work", "Sockets._tick"])
 
+    def test_one_protocol_in_answer_to_the_other(self) -> None:
+        """What is asked of one while the other is told something is not left lying."""
+        service = self.serve("9.0.0.1")
+        assert service.v4 is not None and service.v5 is not None
+        v4, done = service.v4, []
+        asked = service.v5.ping(node(2, "127.0.0.1", 0))  # fails at once
+        asked.addErrback(lambda failure: v4.lookUpAnybody().addCallback(done.append))
+        self.assertEqual(done, [()])
+
     def test_clock_steps(self) -> None:
         """A reactor's clock is the wall's: after a step back nothing hangs for as long as it went back."""
         service = self.serve("9.0.0.1")
@@ -231,3 +244,64 @@ class ListeningTests(SynchronousTestCase):
         expected = Node(key(1).public_key, address(1), 30303, 30303)
         self.assertEqual(service.local.node.url, expected.url)
         memory.wait_for(service.stopService())
+
+    @skipUnless(has_ipv6, "no IPv6 here")
+    def test_ip6_alone(self) -> None:
+        """A socket of IPv6 leaves the port to one of IPv4."""
+        port = _PortOfIPv6(0, DatagramProtocol(), "::", 2048, None)
+        made = port.createInternetSocket()
+        self.addCleanup(made.close)
+        self.assertEqual(made.getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), 1)
+
+
+class HostileTests(SynchronousTestCase):
+    """Datagrams of strangers: real ones, real ones with damage, and noise."""
+
+    def setUp(self) -> None:
+        self.network = network()
+        self.service = serve(self.network, 1, at="9.0.0.1")
+        self.addCleanup(self.service.stopService)
+        (self.protocol,) = self.service.sockets._open[False]
+        self.sent: dict[Any, int] = {}
+        self.protocol.transport = self
+        self.strangers = 0
+        self.samples = self.collect()
+
+    def write(self, datagram: bytes, addr: Any) -> None:
+        self.sent[addr] = self.sent.get(addr, 0) + len(datagram)
+
+    def collect(self) -> list[bytes]:
+        """Whatever two nodes say to each other, sealed for us."""
+        memory = network()
+        samples = []
+        memory.tap = lambda packet: samples.append(packet.data) if packet.destination[0] == "9.0.0.1" else None
+        one = serve(memory, 1, at="9.0.0.1")
+        other = serve(memory, 2, one.local.node)
+        memory.advance(15)
+        for each in (one, other):
+            memory.wait_for(each.stopService())
+        return samples
+
+    @given(st.data())
+    def test_nothing_raises_and_little_is_answered(self, data: st.DataObject) -> None:
+        """Not more than three times what came, to an address that has proven nothing."""
+        self.strangers += 1
+        addr = (address(self.strangers), 30303)
+        received = 0
+        for _ in range(data.draw(st.integers(1, 4))):
+            datagram = bytearray(data.draw(st.one_of(st.sampled_from(self.samples), st.binary(max_size=1400))))
+            for _ in range(data.draw(st.integers(0, 3)) if datagram else 0):
+                datagram[data.draw(st.integers(0, len(datagram) - 1))] ^= data.draw(st.integers(1, 255))
+            received += len(datagram)
+            self.protocol.datagramReceived(bytes(datagram), addr)
+            self.network.advance(data.draw(st.sampled_from([0.0, 0.1, 1.0])))
+        self.assertLessEqual(self.sent.get(addr, 0), 3 * received)
+
+    def test_samples(self) -> None:
+        """They are of both protocols, and some are answered."""
+        self.assertGreater(len(self.samples), 20)
+        kinds = {wire.is_packet(sample) for sample in self.samples}
+        self.assertEqual(kinds, {True, False})
+        for number, sample in enumerate(self.samples, 1):
+            self.protocol.datagramReceived(sample, (address(number), 30303))
+        self.assertGreater(len(self.sent), 5)

@@ -203,7 +203,6 @@ class MemoryTests(ServiceCase):
         one = self.serve(1)
         other = self.serve(2, node(1))
         self.network.advance(30)
-        one._bootnodes = ()  # type: ignore[attr-defined]
         self.assertEqual(len(one.nodes()), 1)
         other._reactor.unplug()
         self.network.advance(300)

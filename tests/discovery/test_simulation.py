@@ -93,13 +93,13 @@ class SimulationTests(SynchronousTestCase):
         self.check([{"v4"}] * 12, 60)
 
     def test_v5(self) -> None:
-        self.check([{"v5"}] * 24, 60)
+        self.check([{"v5"}] * 20, 60)
 
     def test_mixed(self) -> None:
         """Some speak both, some only one; the bootnode both."""
-        town = self.check([BOTH] + [{"v4"}, {"v5"}, BOTH] * 5, 90)
-        self.assertEqual(len(town.others(1)), 10)
-        self.assertEqual(len(town.others(3)), 15)
+        town = self.check([BOTH] + [{"v4"}, {"v5"}, BOTH] * 4, 90)
+        self.assertEqual(len(town.others(1)), 8)
+        self.assertEqual(len(town.others(3)), 12)
 
     def test_again(self) -> None:
         """The same seed gives the same run, to the byte."""
@@ -111,7 +111,7 @@ class SimulationTests(SynchronousTestCase):
                 repr((packet.time, packet.source, packet.destination, packet.data)).encode()
             )
             town.askAll()
-            town.network.advance(15)
+            town.network.advance(8)
             town.stop()
             return trace.hexdigest()
 
