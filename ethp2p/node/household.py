@@ -14,7 +14,7 @@ from ethp2p.errors import DisconnectReason, NotAdmitted, Offence, PeerDisconnect
 from ethp2p.events import Feed, OffenceBooked, Peer, PeerAdded, PeerDropped
 from ethp2p.interfaces import IHousehold, ISession
 from ethp2p.limits import WheelTimer
-from ethp2p.peers.roster import Roster, Stage
+from ethp2p.peers.roster import Roster
 
 
 def describe(session: ISession) -> Peer:
@@ -51,6 +51,7 @@ class Household(Service):
         self._wheel = wheel
         self._ended = ended
         self._met: dict[ISession, float] = {}
+        self._added: set[ISession] = set()
         self._empty: Deferred[None] | None = None
 
     def identityProven(self, session: ISession) -> None:
@@ -64,6 +65,7 @@ class Household(Service):
     def helloReceived(self, session: ISession) -> None:
         """See L{IHousehold}."""
         self.roster.add(session)
+        self._added.add(session)
         self.feed.publish(PeerAdded(peer=describe(session), shared=session.shared))
 
     def offenceSeen(self, session: ISession, offence: Offence, evidence: str) -> None:
@@ -74,8 +76,9 @@ class Household(Service):
     def sessionEnded(self, session: ISession, ended: PeerDisconnected) -> None:
         """See L{IHousehold}."""
         lasted = self._wheel.seconds() - self._met.pop(session)
-        place = self.roster.release(session)
-        added = place is not None and place.stage is Stage.ADDED
+        self.roster.release(session)
+        added = session in self._added
+        self._added.discard(session)
         self.feed.publish(
             PeerDropped(
                 peer=describe(session),

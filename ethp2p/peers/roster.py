@@ -49,6 +49,8 @@ class Roster:
     trusted: set[bytes] = attrs.field(factory=set)
     static: set[bytes] = attrs.field(factory=set)
     _places: dict[bytes, Place] = attrs.field(factory=dict, init=False)
+    #: The second call of a peer that has a place already, until it is known which of the two lives.
+    _beside: dict[bytes, ISession] = attrs.field(factory=dict, init=False)
 
     @property
     def max_dialed(self) -> int:
@@ -64,8 +66,10 @@ class Roster:
         """
         The checkpoint after the cryptographic handshake.
 
-        When two nodes call each other at the same moment, both keep the call that the node with the smaller
-        id made, so that exactly one survives.
+        When two nodes call each other at the same moment, one of them must choose which call lives, or each might
+        end the other's.  The smaller id chooses: it refuses the call that comes second, before Hello.  The larger
+        id waits for its choice: a second call is let through without a place of its own, and has the peer's when
+        a Hello shows that it was chosen or the first call ends.
 
         @raise NotAdmitted: there is no place for this peer; nothing was reserved.
         """
@@ -74,14 +78,11 @@ class Roster:
             raise NotAdmitted(DisconnectReason.SELF)
         other = self._places.get(node_id)
         if other is not None:
-            if other.stage is Stage.ADDED or other.inbound == session.inbound:
+            if other.inbound == session.inbound or self.own_id < node_id or node_id in self._beside:
                 raise NotAdmitted(DisconnectReason.ALREADY_CONNECTED)
-            we_call = self.own_id < node_id
-            if session.inbound == we_call:
-                raise NotAdmitted(DisconnectReason.ALREADY_CONNECTED, "both called at once")
-            del self._places[node_id]
-            other.session.disconnect(DisconnectReason.ALREADY_CONNECTED, "both called at once")
-        elif not trusted:
+            self._beside[node_id] = session
+            return
+        if not trusted:
             if self._count() >= self.max_peers:
                 raise NotAdmitted(DisconnectReason.TOO_MANY_PEERS, f"all {self.max_peers} places are taken")
             if session.inbound and self._count(inbound=True) >= self.max_inbound:
@@ -92,21 +93,36 @@ class Roster:
 
     def add(self, session: ISession) -> None:
         """
-        The checkpoint after Hello: keep the place reserved.
+        The checkpoint after Hello: keep the place reserved, or take over that of the same peer's other call.
 
-        @raise NotAdmitted: the place went to another session of the same peer.
+        @raise NotAdmitted: the peer's place is another session's.
         """
         place = self._places.get(session.node_id)
-        if place is None or place.session is not session:
+        if place is None:
             raise NotAdmitted(DisconnectReason.ALREADY_CONNECTED)
+        first = place.session
+        if first is not session:
+            if self._beside.pop(session.node_id, None) is not session:
+                raise NotAdmitted(DisconnectReason.ALREADY_CONNECTED)
+            place.session, place.inbound = session, session.inbound
         place.stage = Stage.ADDED
+        if first is not session:
+            first.disconnect(DisconnectReason.ALREADY_CONNECTED, "both called at once")
 
-    def release(self, session: ISession) -> Place | None:
-        """The session ended.  @return: the place it had, if it had one."""
-        place = self._places.get(session.node_id)
+    def release(self, session: ISession) -> None:
+        """The session ended: its place is free, unless the same peer's other call waits for it."""
+        node_id = session.node_id
+        if self._beside.get(node_id) is session:
+            del self._beside[node_id]
+            return
+        place = self._places.get(node_id)
         if place is None or place.session is not session:
-            return None
-        return self._places.pop(session.node_id)
+            return
+        heir = self._beside.pop(node_id, None)
+        if heir is None:
+            del self._places[node_id]
+        else:
+            place.session, place.inbound, place.stage = heir, heir.inbound, Stage.RESERVED
 
     def get(self, node_id: bytes) -> Place | None:
         """The place of an added peer."""
