@@ -1,21 +1,21 @@
 """
-Runs everything and prints the table: C{python -m benchmarks [--quick] [--runs N] [NAME ...]}.
+Runs everything and prints the tables: C{python -m benchmarks [--quick] [--runs N] [rlpx | discovery] [NAME ...]}.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 import attrs
 
-from benchmarks.drivers import Driver, Measured, MeasurementFailed, cores, ethereumjs, geth, measure, ours
+from benchmarks import drivers
+from benchmarks.drivers import Driver, Measured, MeasurementFailed, cores
 from tests.interop.toolchain import ToolMissing, ToolMissingInCI
-
-DRIVERS: Mapping[str, Callable[[], Driver]] = {"ethp2p": ours, "EthereumJS": ethereumjs, "geth": geth}
 
 
 @attrs.frozen
@@ -83,7 +83,21 @@ def _messages(title: str, size: int, counts: Mapping[str, int]) -> Scenario:
     )
 
 
-SCENARIOS = [
+def _answers(protocol: str, request: str, title: str, counts: Mapping[str, int]) -> Scenario:
+    return Scenario(
+        {"protocol": protocol, "request": request, "parallel": IN_FLIGHT},
+        counts,
+        [Row(f"{title}/s", _rate), Row("   CPU us each, answering", _cpu("serve", 1e6))],
+    )
+
+
+#: Questions under way at once.
+IN_FLIGHT = 16
+
+#: When the side that asks uses more than this share of its core, it is what limits the rate.
+BUSY = 0.9
+
+RLPX = [
     _handshakes(1, {"ethp2p": 1000, "EthereumJS": 100, "geth": 2000}),
     _handshakes(8, {"ethp2p": 2000, "EthereumJS": 160, "geth": 4000}),
     _messages("100 B", 100, {"ethp2p": 100_000, "EthereumJS": 20_000, "geth": 200_000}),
@@ -100,15 +114,63 @@ SCENARIOS = [
     ),
 ]
 
+DISCV4 = [
+    _answers("discv4", "ping", "pings", {"ethp2p": 20_000, "EthereumJS": 1500, "geth": 30_000}),
+    _answers("discv4", "findnode", "findnodes of 16", {"ethp2p": 15_000, "EthereumJS": 1500, "geth": 15_000}),
+]
+
+DISCV5 = [
+    _answers("discv5", "handshake", "handshakes, with a ping", {"ethp2p": 5000, "ChainSafe": 250, "geth": 8000}),
+    _answers("discv5", "ping", "pings", {"ethp2p": 40_000, "ChainSafe": 10_000, "geth": 60_000}),
+    _answers("discv5", "findnode", "findnodes of 16", {"ethp2p": 10_000, "ChainSafe": 4000, "geth": 30_000}),
+]
+
 #: One unit in so many is done before the measurement, but for idle peers: enough to load and to compile.
 WARMUP_SHARE = 5
 IDLE_WARMUP = 20
 
 
-def _run(driver: Driver, scenario: Scenario) -> Measured:
+def _run(driver: Driver, scenario: Scenario, asking: Driver | None) -> Measured:
     count = scenario.counts[driver.name]
-    warmup = IDLE_WARMUP if scenario.task["scenario"] == "idle" else max(1, count // WARMUP_SHARE)
-    return measure(driver, **scenario.task, count=count, warmup=warmup)
+    warmup = IDLE_WARMUP if scenario.task.get("scenario") == "idle" else max(1, count // WARMUP_SHARE)
+    if asking is not None:
+        return drivers.measure_answers(driver, asking, **scenario.task, count=count, warmup=warmup)
+    return drivers.measure(driver, **scenario.task, count=count, warmup=warmup)
+
+
+@attrs.frozen
+class Chapter:
+    """One table."""
+
+    title: str
+    #: What is measured with it.
+    drivers: Mapping[str, Callable[[], Driver]]
+    scenarios: Sequence[Scenario]
+    #: Who asks all of them; None where each speaks with itself.
+    asking: Callable[[], Driver] | None = None
+
+
+#: By what is asked for on the command line.
+CHAPTERS: Mapping[str, Sequence[Chapter]] = {
+    "rlpx": [
+        Chapter("RLPx", {"ethp2p": drivers.ours, "EthereumJS": drivers.ethereumjs, "geth": drivers.geth}, RLPX),
+    ],
+    "discovery": [
+        Chapter(
+            f"Discovery v4, {IN_FLIGHT} in flight",
+            {"ethp2p": drivers.ours_discovery, "EthereumJS": drivers.ethereumjs_discovery, "geth": drivers.geth},
+            DISCV4,
+            drivers.geth,
+        ),
+        Chapter(
+            f"Discovery v5, {IN_FLIGHT} in flight",
+            {"ethp2p": drivers.ours_discovery, "ChainSafe": drivers.chainsafe, "geth": drivers.geth},
+            DISCV5,
+            drivers.geth,
+        ),
+    ],
+}
+NAMES = sorted({name for chapters in CHAPTERS.values() for chapter in chapters for name in chapter.drivers})
 
 
 def _number(value: float) -> str:
@@ -136,14 +198,28 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _drivers(names: Sequence[str]) -> list[Driver]:
-    drivers = []
-    for name in names:
+@attrs.frozen
+class Cast:
+    """Those of a chapter who are asked for and can be had; who cannot has said why."""
+
+    measured: Sequence[Driver]
+    asking: Driver | None
+
+    @classmethod
+    def of(cls, chapter: Chapter, names: Sequence[str]) -> Cast:
+        """@param names: who is asked for."""
         try:
-            drivers.append(DRIVERS[name]())
-        except (ToolMissing, ToolMissingInCI):  # it has said why
-            continue
-    return drivers
+            asking = None if chapter.asking is None else chapter.asking()
+        except (ToolMissing, ToolMissingInCI):
+            return cls([], None)
+        measured = []
+        for name, driver in chapter.drivers.items():
+            if name in names:
+                try:
+                    measured.append(driver())
+                except (ToolMissing, ToolMissingInCI):
+                    continue
+        return cls(measured, asking)
 
 
 def _progress(words: str) -> None:
@@ -152,46 +228,88 @@ def _progress(words: str) -> None:
         print(f"\r{words:78}\r", end="", file=sys.stderr, flush=True)
 
 
+@attrs.frozen
+class Found:
+    """What was found in one chapter."""
+
+    #: By scenario, row and driver: its first row's title, its title, and its name.
+    values: dict[tuple[str, str, str], list[float]] = attrs.field(factory=dict)
+    #: By scenario and driver: runs in which the asking side had no time left, and answers that did not come.
+    bounded: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    lost: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+
+    def add(self, scenario: Scenario, driver: Driver, measured: Measured) -> None:
+        """One measurement."""
+        title = scenario.rows[0].title
+        for row in scenario.rows:
+            self.values.setdefault((title, row.title, driver.name), []).append(row.value(measured))
+        if "lost" in measured.dial:
+            self.lost[title, driver.name] += int(measured.dial["lost"])
+            self.bounded[title, driver.name] += measured.dial["cpu"] / measured.dial["wall"] > BUSY
+
+
+def _measure(chapter: Chapter, cast: Cast, words: str, found: Found) -> None:
+    """One run of a chapter."""
+    for scenario in chapter.scenarios:
+        for driver in cast.measured:
+            _progress(f"{words}: {chapter.title}: {scenario.rows[0].title}, {driver.name}")
+            found.add(scenario, driver, _run(driver, scenario, cast.asking))
+
+
+def _show(chapter: Chapter, cast: Cast, found: Found) -> None:
+    names = [driver.name for driver in cast.measured]
+    others = names[1:] if names[0] == "ethp2p" else []
+    table = [["", *names, *[f"ethp2p/{name}" for name in others]]]
+    for scenario in chapter.scenarios:
+        title = scenario.rows[0].title
+        for row in scenario.rows:
+            values = {name: found.values[title, row.title, name] for name in names}
+            more = [name for name in names if row.title == title and found.bounded[title, name]]
+            cells = [_cell(values[name]) + ("+" if name in more else "") for name in names]
+            table.append([row.title, *cells, *[_ratio(values["ethp2p"], values[name]) for name in others]])
+    print(f"\n{chapter.title}: {'; '.join(driver.version for driver in cast.measured)}\n\n{_table(table)}")
+    if found.bounded.total():
+        print("+ or more: the side that asked was busy all the time")
+    for (title, name), count in (+found.lost).items():
+        print(f"{title}, {name}: {count} answers did not come in time")
+
+
 def main() -> int:
     """Measure and print; 1 when a measurement failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="ethp2p and others, side by side.")
     parser.add_argument("--quick", action="store_true", help="one run")
     parser.add_argument("--runs", type=int, default=5, help="runs, interleaved (default: 5)")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DRIVERS)} (default: all)")
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="WORD",
+        help=f"what to measure, of {', '.join(CHAPTERS)}, and with whom, of {', '.join(NAMES)} (default: all)",
+    )
     options = parser.parse_args()
-    unknown = set(options.names) - set(DRIVERS)
+    unknown = set(options.words) - set(CHAPTERS) - set(NAMES)
     if unknown:
-        parser.error(f"no implementation is called {', '.join(sorted(unknown))}")
+        parser.error(f"no table and no implementation is called {', '.join(sorted(unknown))}")
     runs = 1 if options.quick else max(1, options.runs)
-    drivers = _drivers([name for name in DRIVERS if name in (options.names or DRIVERS)])
-    if not drivers:
+    names = [name for name in NAMES if name in options.words] or NAMES
+    asked = [name for name in CHAPTERS if name in options.words] or list(CHAPTERS)
+    chapters = [(chapter, Cast.of(chapter, names)) for name in asked for chapter in CHAPTERS[name]]
+    chapters = [(chapter, cast) for chapter, cast in chapters if cast.measured]
+    if not chapters:
         return 1
-    found: dict[tuple[str, str, str], list[float]] = {}
+    found = {chapter.title: Found() for chapter, _ in chapters}
     for run in range(runs):
-        for scenario in SCENARIOS:
-            for driver in drivers:
-                _progress(f"run {run + 1} of {runs}: {scenario.rows[0].title}, {driver.name}")
-                try:
-                    measured = _run(driver, scenario)
-                except MeasurementFailed as error:
-                    print(f"\n{error}", file=sys.stderr)
-                    return 1
-                for row in scenario.rows:
-                    key = (scenario.rows[0].title, row.title, driver.name)
-                    found.setdefault(key, []).append(row.value(measured))
+        for chapter, cast in chapters:
+            try:
+                _measure(chapter, cast, f"run {run + 1} of {runs}", found[chapter.title])
+            except MeasurementFailed as error:
+                print(f"\n{error}", file=sys.stderr)
+                return 1
     _progress("")
-    print("; ".join(driver.version for driver in drivers))
     where = "one core a side" if cores()[0] is not None else "both sides on one core"
     print(f"{f'median (least-most) of {runs} runs' if runs > 1 else 'one run'}, {where}; the last columns are ratios:")
-    print("more is better where a row is per second, less where it is CPU or KiB\n")
-    others = [driver.name for driver in drivers[1:]] if drivers[0].name == "ethp2p" else []
-    table = [["", *[driver.name for driver in drivers], *[f"ethp2p/{name}" for name in others]]]
-    for scenario in SCENARIOS:
-        for row in scenario.rows:
-            values = {driver.name: found[scenario.rows[0].title, row.title, driver.name] for driver in drivers}
-            ratios = [_ratio(values["ethp2p"], values[name]) for name in others]
-            table.append([row.title, *[_cell(values[driver.name]) for driver in drivers], *ratios])
-    print(_table(table))
+    print("more is better where a row is per second, less where it is CPU or KiB")
+    for chapter, cast in chapters:
+        _show(chapter, cast, found[chapter.title])
     return 0
 
 

@@ -1,7 +1,9 @@
 """
-The three implementations' drivers, and how one measurement is made with a pair of their processes.
+The implementations' drivers, and how one measurement is made with a pair of their processes.
 
-A driver is a command that takes one argument, a JSON object:
+A driver is a command that takes one argument, a JSON object.  It prints lines of JSON.
+
+In the benchmarks of RLPx both sides are of one implementation:
 
   - C{role}: C{serve} or C{dial};
   - C{scenario}: C{handshakes}, C{messages} or C{idle};
@@ -9,10 +11,22 @@ A driver is a command that takes one argument, a JSON object:
   - C{warmup} and C{count}: units that come before the measurement, and in it: handshakes, messages or peers;
   - C{size}: bytes of a message; C{parallel}: handshakes under way at once.
 
-It prints lines of JSON.  The serving side begins with C{{"enode": ...}}.  Both do the warm-up, print
+The serving side begins with C{{"enode": ...}}.  Both do the warm-up, print
 C{{"warm": true}} and wait for a line of input; then they do the units and print C{units}, C{wall} and C{cpu} in
 seconds, for C{idle} also C{grown}, the KiB of resident memory that the connections brought; and stay until their
 input ends.
+
+In the benchmarks of discovery one and the same program asks all the others; it signs its questions before the
+measurement, so as not to be what is measured:
+
+  - C{role}: C{answer} or C{ask};
+  - C{protocol}: C{discv4} or C{discv5};
+  - C{port} of 127.0.0.1 to answer on; C{node}, an enode URL or a record as text, to ask;
+  - C{request}: C{ping}, C{findnode} or, in discovery v5, C{handshake}: a ping from a node that was never seen before;
+  - C{warmup}, C{count} and C{parallel} as above.
+
+The answering side begins with C{{"enode": ..., "enr": ...}}, and for each line of input prints C{cpu}, what it has used
+so far.  The asking side does as the sides above, and says how many answers were C{lost} and asked for again.
 """
 
 from __future__ import annotations
@@ -37,6 +51,10 @@ from tests.interop.process import free_port
 #: One measurement that takes longer than this many seconds has failed.
 LIMIT = 300.0
 
+#: For glibc's allocator.  Left alone it gives the memory of a large message back to the system as soon as it is free,
+#: and takes it again page by page for the next: half a millisecond for each megabyte.
+KEEP_FREED = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
+
 _HERE = Path(__file__).resolve().parent
 
 
@@ -57,7 +75,7 @@ class Driver:
 
 @attrs.frozen
 class Measured:
-    """What the two sides of one measurement found."""
+    """What the two sides of one measurement found.  Who answers serves, and who asks dials."""
 
     serve: Mapping[str, float]
     dial: Mapping[str, float]
@@ -71,7 +89,7 @@ def ours() -> Driver:
     except metadata.PackageNotFoundError:
         fast = "WITHOUT the fast extra (safe-pysha3)"
     argv = (sys.executable, "-m", "benchmarks.ours.driver")
-    return Driver("ethp2p", f"ethp2p {ethp2p.__version__} {fast}, {python}", argv)
+    return Driver("ethp2p", f"ethp2p {ethp2p.__version__} {fast}, {python}", argv, KEEP_FREED)
 
 
 def ethereumjs() -> Driver:
@@ -83,10 +101,30 @@ def ethereumjs() -> Driver:
     return Driver("EthereumJS", version, argv, {"NODE_PATH": str(modules)})
 
 
+def ours_discovery() -> Driver:
+    """Discovery of ethp2p."""
+    return attrs.evolve(ours(), argv=(sys.executable, "-m", "benchmarks.ours.discovery"))
+
+
+def ethereumjs_discovery() -> Driver:
+    """Discovery v4 of EthereumJS's devp2p library."""
+    driver = ethereumjs()
+    return attrs.evolve(driver, argv=(driver.argv[0], str(_HERE / "ethereumjs" / "dpt.cjs")))
+
+
+def chainsafe() -> Driver:
+    """ChainSafe's discovery v5, as it comes."""
+    node = toolchain.command("node")
+    modules = toolchain.ensure("chainsafe-discv5")
+    version = f"@chainsafe/discv5 {toolchain.CHAINSAFE_DISCV5.version}, node {_said(node, '--version')}"
+    return Driver("ChainSafe", version, (node, str(_HERE / "chainsafe" / "discv5.mjs")), {"NODE_PATH": str(modules)})
+
+
 def geth() -> Driver:
-    """go-ethereum's p2p.Server, compiled from the driver's source beside this file."""
+    """go-ethereum's p2p.Server and p2p/discover, compiled from the driver's source beside this file."""
     source = _HERE / "geth"
-    content = hashlib.sha256(b"".join((source / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")))
+    names = ["go.mod", "go.sum", *sorted(path.name for path in source.glob("*.go"))]
+    content = hashlib.sha256(b"".join((source / name).read_bytes() for name in names))
 
     def install(into: Path) -> None:
         toolchain.run(["go", "build", "-o", str(into / "driver"), "."], cwd=source)
@@ -165,6 +203,32 @@ def measure(driver: Driver, **task: Any) -> Measured:
             server.go()
             client.go()
             return Measured(server.hear(), client.hear())
+        finally:
+            client.end()
+    finally:
+        server.end()
+
+
+def measure_answers(driver: Driver, asking: Driver, **task: Any) -> Measured:
+    """
+    One measurement of discovery.
+
+    @raise MeasurementFailed: a driver failed, or took too long.
+    """
+    near, far = cores()
+    server = _Side(driver, near, {"role": "answer", "port": free_port(), "protocol": task["protocol"]})
+    try:
+        where = server.hear()
+        node = where["enode"] if task["protocol"] == "discv4" else where["enr"]
+        client = _Side(asking, far, {"role": "ask", "node": node, **task})
+        try:
+            client.hear()
+            server.go()
+            before = server.hear()["cpu"]
+            client.go()
+            asked = client.hear()
+            server.go()
+            return Measured({"units": asked["units"], "cpu": server.hear()["cpu"] - before}, asked)
         finally:
             client.end()
     finally:

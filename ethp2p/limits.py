@@ -165,7 +165,11 @@ class WheelTimer:
 
     def call_later(self, delay: float, call: Callable[[], object]) -> WheelCall:
         """Call C{call} once, C{delay} seconds from now or a little later."""
-        slot = self._slots.setdefault(int((self.seconds() + max(0.0, delay)) / self._tick) + 1, {})
+        return self.call_at(self.seconds() + max(0.0, delay), call)
+
+    def call_at(self, when: float, call: Callable[[], object]) -> WheelCall:
+        """Call C{call} once, at C{when} as L{seconds} counts or a little later."""
+        slot = self._slots.setdefault(int(when / self._tick) + 1, {})
         handle = WheelCall(call, slot)
         slot[handle] = None
         self._arm()
@@ -205,3 +209,53 @@ class WheelTimer:
 
     def __len__(self) -> int:
         return sum(map(len, self._slots.values()))
+
+
+class Deadline:
+    """
+    A deadline that moves, as the one for a peer's next byte does with every byte.  Moving it away costs next to
+    nothing: the wheel's call stays where it is, and when it comes it is put off.
+    """
+
+    __slots__ = ("_call", "_comes", "_due", "_passed", "_wheel")
+
+    def __init__(self, wheel: WheelTimer) -> None:
+        self._wheel = wheel
+        self._due = self._comes = 0.0  # when it is over, and when the wheel's call comes
+        self._passed: Callable[[], object] | None = None
+        self._call: WheelCall | None = None
+
+    def set(self, due: float, passed: Callable[[], object]) -> None:
+        """Call C{passed} at C{due}, as the wheel counts, or a little later; and nothing that was set before."""
+        self._due = due
+        self._passed = passed
+        if self._call is None or due < self._comes:
+            if self._call is not None:
+                self._call.cancel()
+            self._arm()
+
+    def clear(self) -> None:
+        """There is none now."""
+        self._passed = None
+
+    def stop(self) -> None:
+        """There is none now, and nothing of it is left on the wheel."""
+        self._passed = None
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _arm(self) -> None:
+        self._comes = self._due
+        self._call = self._wheel.call_at(self._due, self._look)
+
+    def _look(self) -> None:
+        self._call = None
+        passed = self._passed
+        if passed is None:
+            return
+        if self._due > self._wheel.seconds():
+            self._arm()
+        else:
+            self._passed = None
+            passed()

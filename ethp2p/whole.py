@@ -183,7 +183,6 @@ class WholeNode(_Whole):
         if self.web is not None:
             self._log.info("JSON-RPC: {url}", url=self.web.url)
 
-
     def _followForks(self, discovery: DiscoveryService) -> None:
         """Nodes that were of another network may be of ours once our head has passed a fork, and the reverse."""
         chain = self.node.chain

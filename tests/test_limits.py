@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ethp2p.limits import Budget, ExpiringMap, TokenBucket, WheelTimer
+from ethp2p.limits import Budget, Deadline, ExpiringMap, TokenBucket, WheelTimer
 
 STEPS = st.lists(st.tuples(st.floats(-100, 100), st.floats(0, 20)), max_size=60)
 
@@ -229,3 +232,99 @@ class WheelTimerTests(SynchronousTestCase):
         self.set(1, "x")
         self.turn(2)
         self.assertEqual((self.calls, self.clock.calls), ([], []))
+
+
+class DeadlineTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wheel = WheelTimer(self.clock)
+        self.deadline = Deadline(self.wheel)
+        self.calls: list[tuple[str, float]] = []
+
+    def set(self, due: float, name: str = "passed") -> None:
+        self.deadline.set(due, lambda: self.calls.append((name, round(self.clock.seconds(), 3))))
+
+    def until(self, when: float) -> None:
+        self.clock.pump([0.05] * round((when - self.clock.seconds()) / 0.05))
+
+    def test_passes_once(self) -> None:
+        self.set(1)
+        self.until(0.95)
+        self.assertEqual(self.calls, [])
+        self.until(5)
+        self.assertEqual(len(self.calls), 1)
+        self.assertLessEqual(self.calls[0][1], 1.2)
+        self.assertEqual(self.clock.calls, [])
+
+    @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 5)), min_size=1, max_size=12))
+    def test_only_where_it_was_set_last(self, moves: list[tuple[float, float]]) -> None:
+        """Moved forth and back before it is over; each move is made C{after} the one before."""
+        self.setUp()
+        due = 0.0
+        for after, away in moves:
+            self.clock.pump([0.01] * round(after / 0.01))
+            if self.calls:
+                return
+            due = self.wheel.seconds() + away
+            self.set(due)
+            self.assertEqual(len(self.wheel), 1)
+        self.clock.pump([0.01] * 530)
+        ((_, came),) = self.calls
+        self.assertGreaterEqual(came, due - 0.001)
+        self.assertLessEqual(came, due + 0.22)
+
+    def test_what_was_set_before_is_forgotten(self) -> None:
+        self.set(1, "first")
+        self.set(2, "second")
+        self.until(4)
+        self.assertEqual([name for name, _ in self.calls], ["second"])
+
+    def test_moving_it_away_leaves_the_wheel_alone(self) -> None:
+        self.set(1)
+        self.patch(self.wheel, "call_at", lambda *_: self.fail("asked the wheel"))
+        for due in range(2, 100):
+            self.set(due)
+            self.deadline.clear()
+            self.set(due)
+
+    def test_cleared(self) -> None:
+        self.set(1)
+        self.deadline.clear()
+        self.until(3)
+        self.assertEqual((self.calls, self.clock.calls), ([], []))
+        self.set(4)
+        self.until(5)
+        self.assertEqual(len(self.calls), 1)
+
+    def test_stopped(self) -> None:
+        self.set(1)
+        self.deadline.stop()
+        self.assertEqual(len(self.wheel), 0)
+        self.deadline.stop()
+        self.until(3)
+        self.assertEqual(self.calls, [])
+
+    def test_set_again_when_it_passes(self) -> None:
+        self.deadline.set(1, lambda: self.set(2))
+        self.until(4)
+        self.assertEqual([name for name, _ in self.calls], ["passed"])
+        self.assertGreaterEqual(self.calls[0][1], 2)
+
+    def test_holds_on_to_nobody(self) -> None:
+        class Owner:
+            def __init__(self, wheel: WheelTimer) -> None:
+                self.deadline = Deadline(wheel)
+                self.deadline.set(1, self.passed)
+
+            def passed(self) -> None:
+                pass
+
+        owner = Owner(self.wheel)
+        gone = weakref.ref(owner)
+        owner.deadline.stop()
+        gc.disable()
+        try:
+            del owner
+            self.assertIsNone(gone())
+        finally:
+            gc.enable()

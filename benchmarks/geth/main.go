@@ -1,5 +1,5 @@
-// Command geth-driver plays one side of a benchmark with go-ethereum's p2p.Server; see benchmarks/drivers.py for
-// the words that it and the harness exchange.
+// Command geth-driver plays one side of a benchmark with go-ethereum's p2p.Server or its p2p/discover, and asks in all
+// benchmarks of discovery; see benchmarks/drivers.py for the words that it and the harness exchange.
 package main
 
 import (
@@ -42,6 +42,9 @@ type task struct {
 	Count    int    `json:"count"`
 	Size     int    `json:"size"`
 	Parallel int    `json:"parallel"`
+	Protocol string `json:"protocol"`
+	Request  string `json:"request"`
+	Node     string `json:"node"`
 }
 
 var input = bufio.NewReader(os.Stdin)
@@ -53,11 +56,8 @@ func main() {
 	}
 	var t task
 	must(json.Unmarshal([]byte(os.Args[1]), &t))
-	if t.Role == "serve" {
-		serve(t)
-	} else {
-		dial(t)
-	}
+	roles := map[string]func(task){"serve": serve, "dial": dial, "answer": answer, "ask": ask}
+	roles[t.Role](t)
 }
 
 // version tells how the program was built: without cgo, go-ethereum's curve arithmetic is slower.
@@ -103,6 +103,9 @@ func run(t task, units func()) {
 	if idle {
 		time.Sleep(time.Second)
 		result["grown"] = rss(idle) - resident
+	}
+	if t.Role == "ask" {
+		result["lost"] = lost.Load()
 	}
 	say(result)
 	io.Copy(io.Discard, input)

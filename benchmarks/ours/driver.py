@@ -156,16 +156,15 @@ class Identity:
     def _called(self, bench: Bench) -> None:
         self._calls.popleft().callback(bench)
 
-    async def connect(self) -> Bench:
+    def connect(self) -> Deferred[Bench]:
         """One connection, with Hello both ways."""
-        driver = self._driver
-        node = Node.parse(driver.task.enode)
+        driver, node = self._driver, self._driver.node
         below = TCP4ClientEndpoint(driver.reactor, node.host, node.tcp)
         above = RLPxClientEndpoint(below, self.key, node.public_key, clock=driver.reactor, wheel=driver.wheel)
         call: Deferred[Bench] = Deferred()
         self._calls.append(call)
-        await above.connect(self.sessions)
-        return await call
+        above.connect(self.sessions).addCallbacks(lambda _: None, call.errback)
+        return call
 
 
 class Driver:
@@ -175,6 +174,8 @@ class Driver:
         self.reactor = reactor
         self.task = task
         self.wheel = WheelTimer(reactor)
+        #: Who is dialed.
+        self.node = Node.parse(task.enode) if task.enode else None
         self.words = Words()
         StandardIO(self.words, reactor=reactor)
 

@@ -158,11 +158,15 @@ def first(data: bytes) -> bytes:
     return data[: _header(data, 0, len(data))[1]]
 
 
+#: Every byte as a string: a byte below 0x80 is its own encoding, another the prefix of what is short.
+_BYTE = tuple(bytes((byte,)) for byte in range(0x100))
+
+
 def _prefix(length: int, offset: int) -> bytes:
     if length < 56:
-        return bytes((offset + length,))
+        return _BYTE[offset + length]
     size = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((offset + 55 + len(size),)) + size
+    return _BYTE[offset + 55 + len(size)] + size
 
 
 def encode(item: Any) -> bytes:
@@ -171,7 +175,16 @@ def encode(item: Any) -> bytes:
         if len(item) == 1 and item[0] < 0x80:
             return bytes(item)
         return _prefix(len(item), 0x80) + item
-    body = b"".join([encode(part) for part in item])
+    spans: list[bytes] = []
+    for part in item:
+        if type(part) is bytes:  # nearly all are, and long lists of them: no call for what is short
+            length = len(part)
+            if length != 1 or part[0] >= 0x80:
+                spans.append(_BYTE[0x80 + length] if length < 56 else _prefix(length, 0x80))
+            spans.append(part)
+        else:
+            spans.append(encode(part))
+    body = b"".join(spans)
     return _prefix(len(body), 0xC0) + body
 
 

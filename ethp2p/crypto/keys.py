@@ -1,7 +1,11 @@
 """
-secp256k1 keys as Ethereum's peers use them, on libsecp256k1 through coincurve.
+secp256k1 keys as Ethereum's peers use them, on libsecp256k1.
 
 A public key is 64 bytes, x then y; a node's id is the Keccak-256 of them (EIP-778, "v4" scheme).
+
+The library comes with coincurve, whose classes check and convert at every step what is known to be right here;
+so its functions are called directly.  They read as many bytes as they need without asking: what comes from outside is
+of the right length before it gets to them.
 """
 
 from __future__ import annotations
@@ -9,25 +13,44 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import attrs
-import coincurve
+from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
-from coincurve.ecdsa import cdata_to_der, deserialize_compact
-from coincurve.utils import GROUP_ORDER_INT
 
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.errors import ConfigError, WireError
 
 RandomBytes = Callable[[int], bytes]
 
+_CONTEXT = GLOBAL_CONTEXT.ctx
+_POINT = ffi.typeof("secp256k1_pubkey *")
+_SIGNATURE = ffi.typeof("secp256k1_ecdsa_signature *")
+_RECOVERABLE = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
+_BYTES = ffi.typeof("unsigned char[]")
+_INT, _SIZE = ffi.typeof("int *"), ffi.typeof("size_t *")
 
-def _parse(data: bytes) -> coincurve.PublicKey:
-    try:
-        return coincurve.PublicKey(data)
-    except ValueError:
-        raise WireError("not a point on secp256k1") from None
+
+def _parse(data: bytes) -> Any:
+    point = ffi.new(_POINT)
+    if not lib.secp256k1_ec_pubkey_parse(_CONTEXT, point, data, len(data)):
+        raise WireError("not a point on secp256k1")
+    return point
+
+
+def _serialize(point: Any, size: int, form: int) -> bytes:
+    out = ffi.new(_BYTES, size)
+    lib.secp256k1_ec_pubkey_serialize(_CONTEXT, out, ffi.new(_SIZE, size), point, form)
+    return bytes(ffi.buffer(out))
+
+
+def _compressed(point: Any) -> bytes:
+    return _serialize(point, 33, lib.SECP256K1_EC_COMPRESSED)
+
+
+def _raw(point: Any) -> bytes:
+    return _serialize(point, 65, lib.SECP256K1_EC_UNCOMPRESSED)[1:]
 
 
 @attrs.define(eq=False, repr=False)
@@ -38,7 +61,7 @@ class PublicKey:
 
     #: x and y, 64 bytes.
     raw: bytes
-    _point: coincurve.PublicKey
+    _point: Any
     _node_id: bytes | None = None
 
     @classmethod
@@ -54,7 +77,7 @@ class PublicKey:
         if len(data) == 65 and data[0] != 4:  # libsecp256k1 takes X9.62's hybrid forms 6 and 7 too; nobody else does
             raise WireError("a public key of 65 bytes that does not begin with 4")
         point = _parse(bytes(data))
-        return cls(point.format(False)[1:], point)
+        return cls(_raw(point), point)
 
     @property
     def node_id(self) -> bytes:
@@ -65,7 +88,7 @@ class PublicKey:
 
     def compressed(self) -> bytes:
         """The 33-byte form."""
-        return self._point.format(True)
+        return _compressed(self._point)
 
     def verify(self, signature: bytes, digest: bytes) -> bool:
         """
@@ -73,13 +96,13 @@ class PublicKey:
             signature of the same.
         @param digest: the 32 bytes signed.
         """
-        if len(signature) != 64:
+        if len(signature) != 64 or len(digest) != 32:
             return False
-        try:
-            der = cdata_to_der(deserialize_compact(signature))
-            return self._point.verify(der, digest, hasher=None)
-        except ValueError:
-            return False
+        parsed = ffi.new(_SIGNATURE)
+        return bool(
+            lib.secp256k1_ecdsa_signature_parse_compact(_CONTEXT, parsed, signature)
+            and lib.secp256k1_ecdsa_verify(_CONTEXT, parsed, digest, self._point)
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and self.raw == other.raw
@@ -91,24 +114,14 @@ class PublicKey:
         return f"<PublicKey {self.raw.hex()[:16]}>"
 
 
-class _Secret(coincurve.PrivateKey):
-    """
-    Without the x-only key for Schnorr signatures, which would cost as much again as the public key.
-    """
-
-    def __init__(self, secret: bytes) -> None:
-        self.secret = secret
-        self.context = GLOBAL_CONTEXT
-        self.public_key = coincurve.PublicKey.from_valid_secret(secret)
-
-
 @attrs.frozen(eq=False, repr=False)
 class PrivateKey:
     """
     A secp256k1 secret.  Its repr shows the public key only.
     """
 
-    _key: coincurve.PrivateKey
+    #: The 32 secret bytes.
+    secret: bytes
     public_key: PublicKey
 
     @classmethod
@@ -117,10 +130,10 @@ class PrivateKey:
         @param secret: 32 bytes, between 1 and the group order.
         @raise ConfigError: it is not.
         """
-        if len(secret) != 32 or not 0 < int.from_bytes(secret, "big") < GROUP_ORDER_INT:
+        point = ffi.new(_POINT)
+        if len(secret) != 32 or not lib.secp256k1_ec_pubkey_create(_CONTEXT, point, secret):
             raise ConfigError("a private key is 32 bytes between 1 and the order of secp256k1")
-        key = _Secret(secret)
-        return cls(key, PublicKey(key.public_key.format(False)[1:], key.public_key))
+        return cls(secret, PublicKey(_raw(point), point))
 
     @classmethod
     def generate(cls, random: RandomBytes = os.urandom) -> PrivateKey:
@@ -131,18 +144,24 @@ class PrivateKey:
             except ConfigError:  # one draw in 2**128
                 continue
 
-    @property
-    def secret(self) -> bytes:
-        """The 32 secret bytes."""
-        return self._key.secret
+    def shared_point(self, other: PublicKey) -> bytes:
+        """The point that both sides can compute, compressed to 33 bytes (discv5)."""
+        point = ffi.new(_POINT, other._point[0])
+        lib.secp256k1_ec_pubkey_tweak_mul(_CONTEXT, point, self.secret)
+        return _compressed(point)
 
     def ecdh(self, other: PublicKey) -> bytes:
         """The x coordinate of the shared point, 32 bytes, unhashed (RLPx, "ecdh.agree")."""
-        return other._point.multiply(self._key.secret).format(False)[1:33]
+        return self.shared_point(other)[1:]
 
     def sign(self, digest: bytes) -> bytes:
         """A recoverable signature of 32 bytes: r, s and the recovery id (0 to 3), 65 bytes."""
-        return self._key.sign_recoverable(digest, hasher=None)
+        if len(digest) != 32:
+            raise ValueError(f"a digest of {len(digest)} bytes, not 32")
+        signature, out, recovery_id = ffi.new(_RECOVERABLE), ffi.new(_BYTES, 64), ffi.new(_INT)
+        lib.secp256k1_ecdsa_sign_recoverable(_CONTEXT, signature, digest, self.secret, ffi.NULL, ffi.NULL)
+        lib.secp256k1_ecdsa_recoverable_signature_serialize_compact(_CONTEXT, out, recovery_id, signature)
+        return bytes(ffi.buffer(out)) + bytes([recovery_id[0]])
 
     def __repr__(self) -> str:
         return f"<PrivateKey of {self.public_key!r}>"
@@ -153,15 +172,20 @@ def recover(signature: bytes, digest: bytes) -> PublicKey:
     Who signed C{digest}.
 
     @param signature: 65 bytes as L{PrivateKey.sign} gives them.
+    @param digest: the 32 bytes signed.
     @raise WireError: no key can have signed this.
     """
-    if len(signature) != 65:
-        raise WireError(f"a signature of {len(signature)} bytes")
-    try:
-        point = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
-    except Exception:  # noqa: BLE001  coincurve raises bare Exception where no point fits
-        raise WireError("a signature that no key can have made") from None
-    return PublicKey(point.format(False)[1:], point)
+    if len(signature) != 65 or len(digest) != 32:
+        raise WireError(f"a signature of {len(signature)} bytes over {len(digest)}, not of 65 over 32")
+    parsed, point = ffi.new(_RECOVERABLE), ffi.new(_POINT)
+    parse = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
+    if (
+        signature[64] > 3
+        or not parse(_CONTEXT, parsed, signature, signature[64])
+        or not lib.secp256k1_ecdsa_recover(_CONTEXT, point, parsed, digest)
+    ):
+        raise WireError("a signature that no key can have made")
+    return PublicKey(_raw(point), point)
 
 
 def load_key(path: Union[str, "os.PathLike[str]"]) -> PrivateKey:

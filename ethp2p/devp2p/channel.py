@@ -179,6 +179,16 @@ class Channel:
         if producer is not None:
             producer.stopProducing()
 
+    def connectionLost(self, reason: Any) -> None:
+        """
+        Tell the capability, if it has ever been given its transport, and let go of it: what is left of a session is
+        not to wait for the garbage collector.
+        """
+        capability = self.capability
+        del self.capability
+        if self.connected:
+            capability.connectionLost(reason)
+
     def fail(self, error: RemoteProtocolError) -> None:
         """The peer broke a rule, seen outside C{messageReceived}: book the offence and disconnect."""
         self.session.guard(self.session.offend, error, f"{self.shared}: {error}")

@@ -29,7 +29,7 @@ from ethp2p.devp2p.state import (
 from ethp2p.devp2p.wire import MAX_CAPABILITY_NAME, P2P_VERSION, Capability, Hello
 from ethp2p.errors import ConfigError, DisconnectReason, NotAdmitted, PeerDisconnected, RemoteProtocolError
 from ethp2p.interfaces import ICapabilityFactory, IHousehold, IMessageProtocol, ISession
-from ethp2p.limits import Clock, WheelCall, WheelTimer
+from ethp2p.limits import Clock, Deadline, WheelTimer
 
 _log = Logger()
 
@@ -104,7 +104,7 @@ class Session:
         self.client = ""
         self.capabilities: tuple[str, ...] = ()
         self.shared: tuple[str, ...] = ()
-        #: By name, what both sides speak, in the order of the codes.
+        #: By name, what both sides speak, in the order of the codes; empty again when the connection is gone.
         self.channels: dict[str, Channel] = {}
         #: When, by the factory's clock.
         self.connected_at = 0.0
@@ -115,7 +115,7 @@ class Session:
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self._lost = False
         self._reading = True
-        self._timer: WheelCall | None = None
+        self._timer = Deadline(factory.wheel)
         #: The code on the wire of the message under way, for evidence.
         self.code: int | None = None
 
@@ -174,9 +174,9 @@ class Session:
             else:
                 self._end(value if isinstance(value, PeerDisconnected) else PeerDisconnected(detail=str(value)))
         failure = Failure(self.ended)
-        for channel in self.channels.values():
-            if channel.connected:
-                self.guard(channel.capability.connectionLost, failure)
+        channels, self.channels = self.channels, {}
+        for channel in channels.values():
+            self.guard(channel.connectionLost, failure)
         self.guard(self._factory.household.sessionEnded, self, self.ended)
 
     def pauseProducing(self) -> None:
@@ -225,8 +225,7 @@ class Session:
         """From here on the session is deaf, and all that it held is let go."""
         self.ended = ended
         self.engine.close()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.stop()
         self.queue.clear()
         for channel in self.channels.values():
             self.guard(channel.stop)
@@ -337,7 +336,8 @@ class Session:
         except QueueFull as error:
             self.disconnect(DisconnectReason.SUBPROTOCOL_ERROR, f"{channel.shared}: {error}")
             raise
-        self.regulate()
+        if channel.lane.full:
+            self.regulate()
 
     def _flush(self) -> None:
         if not self.congested:
@@ -373,12 +373,9 @@ class Session:
     # --- time
 
     def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         due = self.engine.next_timer()
         if due is not None:
-            wheel = self._factory.wheel
-            self._timer = wheel.call_later(due - wheel.seconds(), self._tick)
+            self._timer.set(due, self._tick)
 
     def _tick(self) -> None:
         self.guard(self._keepalive)

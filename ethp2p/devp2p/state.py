@@ -134,9 +134,12 @@ class HelloReceived:
     shared: tuple[Shared, ...]
 
 
-@attrs.frozen
+@attrs.define
 class MessageReceived:
-    """A message for a shared capability, decompressed; C{code} counts from 0."""
+    """
+    A message for a shared capability, decompressed; C{code} counts from 0.  Not frozen: that would double the cost of
+    making it, which is paid for each message.
+    """
 
     shared: Shared
     code: int

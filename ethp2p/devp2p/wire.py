@@ -116,6 +116,8 @@ def _load_number(item: rlp.Item) -> int:
 def _load_client(item: rlp.Item) -> str:
     # Any bytes may come, and they end on consoles and pages: no control characters, no broken UTF-8.
     text = rlp.BYTES.load(item).decode("utf-8", "replace")[:MAX_CLIENT]
+    if text.isprintable():
+        return text
     return "".join([char if char.isprintable() else "\ufffd" for char in text])
 
 
@@ -123,9 +125,10 @@ def _load_name(item: rlp.Item) -> str:
     name = rlp.BYTES.load(item)
     if not 0 < len(name) <= MAX_CAPABILITY_NAME:
         raise WireError(f"a name of {len(name)} bytes, not 1 to {MAX_CAPABILITY_NAME}")
-    if not all(0x20 < byte < 0x7F for byte in name):
+    text = name.decode("ascii", "replace")
+    if not text.isascii() or not text.isprintable() or " " in text:
         raise WireError("a name that is not printable ASCII")
-    return name.decode("ascii")
+    return text
 
 
 _LENIENT_NUMBER = rlp.Shape(_load_number, rlp.UINT64.dump)

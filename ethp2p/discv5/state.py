@@ -172,8 +172,13 @@ class Discv5:
         @return: the token of the event to come: L{Answered} with a L{PongInfo}, or L{Failed}.
         """
         return self._ask(
-            calls.PingCall(next(self._tokens), node, wire.Ping(self._random(8), self.local.record.seq)), now
+            calls.PingCall(next(self._tokens), node, wire.Ping(self._request_id(), self.local.record.seq)), now
         )
+
+    def _request_id(self) -> bytes:
+        """Eight random bytes, the first not zero: there are peers that answer with the number, not with its bytes."""
+        drawn = self._random(8)
+        return drawn if drawn[0] else b"\1" + drawn[1:]
 
     def find_node(self, node: Node, distances: Sequence[int], now: float, wall: float) -> int:
         """
@@ -204,7 +209,7 @@ class Discv5:
             needed first and the message has no room beside it (some 800 bytes always have).
         @raise LocalProtocolError: larger than a packet can carry.
         """
-        request = wire.TalkRequest(self._random(8), protocol, message)
+        request = wire.TalkRequest(self._request_id(), protocol, message)
         wire.encode_message(request)
         return self._ask(calls.TalkCall(next(self._tokens), node, request), now)
 
@@ -430,7 +435,7 @@ class Discv5:
     # requests
 
     def _find(self, kind: type[calls.FindCall], node: Node, distances: tuple[int, ...], now: float) -> int:
-        request = wire.FindNode(self._random(8), distances)
+        request = wire.FindNode(self._request_id(), distances)
         return self._ask(kind(next(self._tokens), node, request, us=self._id, verified=self._verified), now)
 
     def _ask(self, call: Call, now: float) -> int:

@@ -57,13 +57,9 @@ class RLPxClientEndpoint:
         @return: fires with the inner protocol, after the handshake; fails with what went wrong in it or below.
             Cancelling closes the connection.
         """
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
-
-    async def _connect(self, innerFactory: IProtocolFactory) -> Any:
-        factory = RLPxFactory(self._key, innerFactory, isClient=True, remote=self._remote, **self._options)
-        protocol = await self._endpoint.connect(factory)
-        assert isinstance(protocol, RLPxProtocol)
-        return await protocol.whenReady()
+        factory = RLPxFactory(self._key, protocolFactory, isClient=True, remote=self._remote, **self._options)
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        return connecting.addCallback(RLPxProtocol.whenReady)
 
 
 @implementer(IStreamServerEndpoint)

@@ -10,7 +10,7 @@ Source: devp2p rlpx.md, "Framing" and "MAC".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from typing import Any
 
@@ -42,6 +42,11 @@ _int = int.from_bytes
 Block = Callable[[bytes], bytes]
 
 
+def stream_cipher(aes_secret: bytes) -> Cipher[CTR]:
+    """The cipher of all that a side sends; each direction begins it anew."""
+    return Cipher(AES(aes_secret), CTR(bytes(16)))
+
+
 def block_cipher(mac_secret: bytes) -> Block:
     """The cipher inside the MAC."""
     return Cipher(AES(mac_secret), ECB()).encryptor().update
@@ -64,92 +69,99 @@ class FrameWriter:
 
     __slots__ = ("_aes", "_digest", "_encrypt", "_last", "_update")
 
-    def __init__(self, aes_secret: bytes, block: Block, mac: RunningHash) -> None:
+    def __init__(self, stream: Cipher[CTR], block: Block, mac: RunningHash) -> None:
         """
+        @param stream: what is encrypted with.
         @param block: the cipher inside the MAC.
         @param mac: the egress MAC state after the handshake.
         """
-        self._encrypt = Cipher(AES(aes_secret), CTR(bytes(16))).encryptor().update
+        self._encrypt = stream.encryptor().update
         self._aes = block
-        self._update = mac.update
+        self._update: Callable[[Any], object] = mac.update
         self._digest = mac.digest
         self._last = mac.digest()[:16]  # nothing is absorbed between two frames, so it is read once
 
-    def write(self, code: int, payload: bytes, out: list[bytes]) -> int:
+    def write(self, code: int, payload: bytes) -> tuple[int, Iterator[bytes]]:
         """
-        Append one frame to C{out}, in parts.
+        Make one frame.
 
-        @return: its length.
+        @return: its length, and its parts.  A part is made when it is asked for, and all of them must be before any
+            of the next frame: so a big message is made no faster than it can be sent.
         @raise LocalProtocolError: the payload is too large for a frame, or the code for a code.
         """
         prefix = _CODES[code] if 0 <= code <= 0xFF else _encode_code(code)
         size = len(prefix) + len(payload)
         if size > MAX_FRAME:
             raise LocalProtocolError(f"a message of {len(payload)} bytes is too large for a frame")
+        return _HEAD + size + (-size & 15) + _TAG, self._parts(size, prefix, payload)
+
+    def _parts(self, size: int, prefix: bytes, payload: bytes) -> Iterator[bytes]:
         encrypt, aes, update, digest = self._encrypt, self._aes, self._update, self._digest
         header = encrypt((size << 104 | _HEADER_DATA).to_bytes(16))
         update((_int(aes(self._last)) ^ _int(header)).to_bytes(16))
-        out += header, digest()[:16]
+        yield header + digest()[:16]
         if size <= PIECE:
             body = encrypt(prefix + payload + _PADDING[size & 15])
             update(body)
-            out.append(body)
+            yield body
         else:
             view = memoryview(payload)
             for start in range(0, len(payload), PIECE):
                 piece = view[start : start + PIECE]
                 body = encrypt(piece if start else prefix + piece)
                 update(body)
-                out.append(body)
+                yield body
             body = encrypt(_PADDING[size & 15])
             update(body)
-            out.append(body)
+            yield body
         seed = digest()[:16]
         update((_int(aes(seed)) ^ _int(seed)).to_bytes(16))
         self._last = tag = digest()[:16]
-        out.append(tag)
-        return _HEAD + size + (-size & 15) + _TAG
+        yield tag
 
 
 class FrameReader:
     """
     Takes frames apart, however they come chopped.
 
-    Bytes are appended to C{buffer}; at most one piece of them stays there while a frame is incomplete.
+    Bytes are appended to C{data}.  A frame of up to L{PIECE} bytes is kept there until it is whole, a bigger one is
+    decrypted as it comes: so a peer that sends byte by byte makes us copy no more than a piece each time.
     """
 
     __slots__ = (
         "_aes",
+        "_body",
         "_decrypt",
         "_digest",
         "_last",
         "_left",
-        "_pieces",
         "_size",
         "_start",
         "_update",
-        "buffer",
+        "data",
         "max_frame",
     )
 
-    def __init__(self, aes_secret: bytes, block: Block, mac: RunningHash, buffer: bytearray) -> None:
+    def __init__(self, stream: Cipher[CTR], block: Block, mac: RunningHash, data: bytes = b"") -> None:
         """
+        @param stream: what is decrypted with.
         @param block: the cipher inside the MAC.
         @param mac: the ingress MAC state after the handshake.
-        @param buffer: where bytes come in; it may hold some already.
+        @param data: what came already.
         """
-        self._decrypt = Cipher(AES(aes_secret), CTR(bytes(16))).decryptor().update
+        self._decrypt = stream.decryptor().update
         self._aes = block
         self._update: Callable[[Any], object] = mac.update
         self._digest = mac.digest
         self._last = mac.digest()[:16]
-        self.buffer = buffer
+        #: What came and is not taken apart.
+        self.data = data
         #: Most bytes of data that the next frame may have.
         self.max_frame = MAX_FRAME
-        self._start = 0  # where in the buffer the next byte is
+        self._start = 0  # where the next byte is
         self._size = 0  # of the frame's data, when its header has been read
         self._left = 0  # of its padded data, still to come
-        self._pieces: list[bytes] = []  # what is decrypted of it
+        self._body = bytearray()  # what is decrypted of a big one
 
     def next_message(self) -> MessageReceived | None:
         """
@@ -158,16 +170,16 @@ class FrameReader:
         @raise FrameTooLarge: the header announces more than L{max_frame}.
         @raise BadFrame: the data does not begin with a canonical code.
         """
-        buffer, start = self.buffer, self._start
-        have = len(buffer) - start
+        data, start = self.data, self._start
+        have = len(data) - start
         aes, update, digest, decrypt = self._aes, self._update, self._digest, self._decrypt
         if not self._size:
             if have < _HEAD:
-                self._wait(start)
+                self._keep(start)
                 return None
-            header = buffer[start : start + 16]
+            header = data[start : start + 16]
             update((_int(aes(self._last)) ^ _int(header)).to_bytes(16))
-            if not compare_digest(digest()[:16], buffer[start + 16 : start + 32]):
+            if not compare_digest(digest()[:16], data[start + 16 : start + 32]):
                 raise BadMAC("the MAC of a frame header does not fit")
             size = _int(decrypt(header)[:3])
             if size > self.max_frame:
@@ -179,46 +191,52 @@ class FrameReader:
             start += _HEAD
             have -= _HEAD
         left = self._left
-        while left > PIECE and have >= PIECE:
-            with memoryview(buffer)[start : start + PIECE] as piece:
-                update(piece)
-                self._pieces.append(decrypt(piece))
-            start += PIECE
-            have -= PIECE
-            self._left = left = left - PIECE
+        is_big = self._size > PIECE
         if have < left + _TAG:
-            self._wait(start)
+            self._keep(self._take(start, min(have, left)) if is_big else start)
             return None
-        body = buffer[start : start + left]
-        start += left
-        update(body)
+        after = start + left
+        if is_big:
+            self._take(start, left)
+        else:
+            body = data[start:after]
+            update(body)
         seed = digest()[:16]
         update((_int(aes(seed)) ^ _int(seed)).to_bytes(16))
         self._last = digest()[:16]
-        if not compare_digest(self._last, buffer[start : start + _TAG]):
+        if not compare_digest(self._last, data[after : after + _TAG]):
             raise BadMAC("the MAC of a frame body does not fit")
-        self._start = start + _TAG
-        data = decrypt(body)
+        self._start = after + _TAG
         size, self._size = self._size, 0
-        if self._pieces:
-            return self._join(data, size)
-        first = data[0]
+        if is_big:
+            return self._whole(size)
+        plain = decrypt(body)
+        first = plain[0]
         if 0 < first <= 0x80:
-            return MessageReceived(first & 0x7F, data[1:size])
-        code, after = _decode_code(data[:size])
-        return MessageReceived(code, data[after:size])
+            return MessageReceived(first & 0x7F, plain[1:size])
+        code, after = _decode_code(plain[:size])
+        return MessageReceived(code, plain[after:size])
 
-    def _wait(self, start: int) -> None:
+    def _take(self, start: int, size: int) -> int:
+        """Hash and decrypt so much of a big frame, and tell where the next byte is."""
+        view = memoryview(self.data)[start : start + size]
+        for first in range(0, size, PIECE):
+            piece = view[first : first + PIECE]
+            self._update(piece)
+            self._body += self._decrypt(piece)
+        self._left -= size
+        return start + size
+
+    def _keep(self, start: int) -> None:
         """Keep only what is still needed, until there is more."""
-        del self.buffer[:start]
+        self.data = self.data[start:]
         self._start = 0
 
-    def _join(self, last: bytes, size: int) -> MessageReceived:
-        pieces, self._pieces = self._pieces, []
-        code, after = _decode_code(pieces[0])
-        parts: list[bytes | memoryview] = [*pieces, memoryview(last)[: len(last) - (-size & 15)]]
-        parts[0] = memoryview(pieces[0])[after:]
-        return MessageReceived(code, b"".join(parts))
+    def _whole(self, size: int) -> MessageReceived:
+        """The message of a big frame."""
+        body, self._body = self._body, bytearray()
+        code, after = _decode_code(bytes(body[: 1 + _MAX_CODE_SIZE]))
+        return MessageReceived(code, bytes(memoryview(body)[after:size]))
 
 
 def _encode_code(code: int) -> bytes:

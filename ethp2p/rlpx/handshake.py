@@ -33,8 +33,8 @@ class Drawn:
 
     @classmethod
     def draw(cls, random: RandomBytes) -> Drawn:
-        """Fresh ones, with 100 to 300 bytes of padding as EIP-8 recommends."""
-        return cls(PrivateKey.generate(random), random(32), random(100 + int.from_bytes(random(2)) % 201))
+        """Fresh ones, with 100 to 300 bytes of padding as EIP-8 recommends; nobody sees that they are zeros."""
+        return cls(PrivateKey.generate(random), random(32), bytes(100 + int.from_bytes(random(2)) % 201))
 
 
 @attrs.frozen(repr=False, eq=False)

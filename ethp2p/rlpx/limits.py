@@ -13,11 +13,11 @@ MAX_FRAME = 2**24 - 1
 MAX_MESSAGE = MAX_FRAME
 #: Most bytes of the first frame, before Hello has told who this is: a Hello of 2048 and its code.
 MAX_FIRST_FRAME = 2049
-#: Big frames are ciphered and hashed in pieces of this size, which stay in the processor's cache.  It is also the
-#: least that is taken out of the buffer while a frame is incomplete, so a peer that sends byte by byte cannot
-#: make us keep a million small pieces.
-PIECE = 32 * 1024
-#: Bytes waiting that are written without waiting for the end of the turn.
+#: Big frames are ciphered and hashed in pieces of this size, which stay in the processor's cache.  A frame up to it
+#: is taken apart when it is whole.
+PIECE = 64 * 1024
+#: Bytes waiting that are written without waiting for the end of the turn; also what is made of big frames at a time,
+#: while TCP has room.
 FLUSH_SIZE = 64 * 1024
 #: Most bytes that wait for a peer that does not read: what a well-behaved writer can have under way when it is
 #: told to pause, and one largest message.

@@ -8,6 +8,7 @@ only while there is something to write or to deliver; its deadlines are on a whe
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -22,7 +23,7 @@ from zope.interface import implementer
 from ethp2p.crypto.keys import PrivateKey, PublicKey, RandomBytes
 from ethp2p.errors import LocalProtocolError, PeerDisconnected, RemoteProtocolError
 from ethp2p.interfaces import IMessageTransport
-from ethp2p.limits import Clock, WheelCall, WheelTimer
+from ethp2p.limits import Clock, Deadline, WheelTimer
 from ethp2p.rlpx import limits
 from ethp2p.rlpx.errors import HandshakeTimeout, NotReading, ReadTimeout, WriteTimeout
 from ethp2p.rlpx.state import Connection, HandshakeDone, MessageReceived
@@ -94,15 +95,13 @@ class RLPxProtocol(Protocol):
         self._inner: Any = None
         self._ready: Deferred[Any] | None = None
         self._error: BaseException | None = None  # what ended the connection, where we know better than TCP
-        self._deadline: WheelCall | None = None  # for the handshake, then the next byte, then the end
-        self._drain: WheelCall | None = None  # for TCP to send what it holds
+        self._deadline = Deadline(self._wheel)  # for the handshake, then the next byte, then the end
+        self._drain = Deadline(self._wheel)  # for TCP to send what it holds
         self._turn: Any = None  # the callLater, when there is one
-        self._heardAt = 0.0
         self._working = False  # delivering: what is written meanwhile goes out at the end
         self._paused = False  # by the protocol above
         self._muted = False  # TCP does not read
         self._choked = False  # TCP holds enough
-        self._unsent = 0  # bytes given to TCP since it last had room
         self._closing = False
         self._producer: Any = None
 
@@ -115,32 +114,35 @@ class RLPxProtocol(Protocol):
             self._tcp.setTcpNoDelay(True)  # small writes are gathered here
         self._tcp.registerProducer(_Valve(self), True)
         self._factory.traffic.begin(self.engine)
-        self._deadline = self._wheel.call_later(limits.HANDSHAKE_TIMEOUT, self._handshakeTimedOut)
+        self._deadline.set(self._wheel.seconds() + limits.HANDSHAKE_TIMEOUT, self._handshakeTimedOut)
         self._flush()
 
     def dataReceived(self, data: bytes) -> None:
         """Feed the engine, deliver what comes out, write once."""
         if self._closing:
             return
-        self._heardAt = self._wheel.seconds()
+        if self._inner is not None:  # nobody gets more time for the handshake
+            self._listen()
         self.engine.receive_data(data)
-        self._work()
+        self._work(self._deliver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell the protocol above, or whoever waits for one."""
         self._closing = True
-        self._forgetDeadlines()
+        self._deadline.stop()
+        self._drain.stop()
         if self._turn is not None:
             self._turn.cancel()
         self._factory.traffic.end(self.engine)
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
+        if self._error is None and self.address is None:
+            self._error = PeerDisconnected(detail=f"in the RLPx handshake: {reason.getErrorMessage()}")
         if self._error is None:
             self._error = reason.value
-            if self.address is None:
-                self._error = PeerDisconnected(detail=f"in the RLPx handshake: {reason.getErrorMessage()}")
-        reason = Failure(self._error)
+        else:
+            reason = Failure(self._error)
         if self.address is None:
             self._factory.handshakeFailed(self._tcp.getPeer(), reason)
         inner, self._inner = self._inner, None
@@ -150,10 +152,11 @@ class RLPxProtocol(Protocol):
         if ready is not None:
             ready.errback(reason)
 
-    def _work(self) -> None:
+    def _work(self, task: Callable[[], object]) -> None:
+        """Do it; what is written meanwhile goes out together."""
         self._working = True
         try:
-            self._deliver()
+            task()
         except RemoteProtocolError as error:
             self._fail(error)
         except Exception:  # noqa: BLE001  a fault above must not leave a connection that nobody serves
@@ -164,6 +167,7 @@ class RLPxProtocol(Protocol):
         self._flush()
         if self._muted and not self._paused and not self._closing:
             self._muted = False
+            self._listen()
             self._tcp.resumeProducing()
 
     def _deliver(self) -> None:
@@ -179,8 +183,6 @@ class RLPxProtocol(Protocol):
                 self._handshakeDone(event)
 
     def _handshakeDone(self, event: HandshakeDone) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
         self._factory.traffic.handshakes_ok += 1
         self.address = RLPxAddress(event.remote, self._tcp.getPeer(), inbound=not self._factory.isClient)
         inner = self._factory.innerFactory.buildProtocol(self.address)
@@ -196,47 +198,45 @@ class RLPxProtocol(Protocol):
             ready.callback(inner)
 
     def _flush(self) -> None:
-        if self._closing or not self.engine.pending:
-            return
-        data = self.engine.data_to_send()
-        self._unsent += len(data)
-        self._tcp.write(data)
-        if not self._choked:
-            self._unsent = 0
-        elif self._unsent > limits.MAX_UNSENT:
+        """Write while TCP has room; what it has none for is not made before it has."""
+        engine = self.engine
+        while engine.pending and not self._choked and not self._closing:
+            self._tcp.write(engine.data_to_send(limits.FLUSH_SIZE))
+        if engine.pending > limits.MAX_UNSENT and not self._closing:
             self._abort(NotReading())
 
     def _choke(self) -> None:
-        self._choked = True
-        if self._drain is None:
-            self._drain = self._wheel.call_later(limits.WRITE_TIMEOUT, self._writeTimedOut)
+        if not self._choked:
+            self._choked = True
+            self._drain.set(self._wheel.seconds() + limits.WRITE_TIMEOUT, self._writeTimedOut)
         if self._producer is not None:
             self._producer.pauseProducing()
 
     def _unchoke(self) -> None:
         self._choked = False
-        self._unsent = 0
-        if self._drain is not None:
-            self._drain.cancel()
-            self._drain = None
-        if self._producer is not None:
-            self._producer.resumeProducing()
+        self._drain.clear()
+        if self._producer is not None and self.engine.pending < limits.FLUSH_SIZE:
+            self._work(self._producer.resumeProducing)
+        else:
+            self._flush()
 
     # the end
+
+    def _listen(self) -> None:
+        """Give the peer time for its next byte; while we do not read, give it all the time."""
+        if self._muted:
+            self._deadline.clear()
+        else:
+            self._deadline.set(self._wheel.seconds() + limits.READ_TIMEOUT, self._silent)
 
     def _handshakeTimedOut(self) -> None:
         self._fail(HandshakeTimeout())
 
+    def _silent(self) -> None:
+        self._fail(ReadTimeout())
+
     def _writeTimedOut(self) -> None:
         self._abort(WriteTimeout())
-
-    def _listen(self) -> None:
-        """Give the peer until the read timeout after its last byte; while we do not read, give it all the time."""
-        silent = 0.0 if self._muted else self._wheel.seconds() - self._heardAt
-        if silent >= limits.READ_TIMEOUT:
-            self._fail(ReadTimeout())
-        else:
-            self._deadline = self._wheel.call_later(limits.READ_TIMEOUT - silent, self._listen)
 
     def _fail(self, error: RemoteProtocolError) -> None:
         """The peer broke a rule: let the protocol above have a last word, then close."""
@@ -255,12 +255,6 @@ class RLPxProtocol(Protocol):
         """Close now, and say why above."""
         self._error = error
         self.abortConnection()
-
-    def _forgetDeadlines(self) -> None:
-        for call in (self._deadline, self._drain):
-            if call is not None:
-                call.cancel()
-        self._deadline = self._drain = None
 
     # above: IMessageTransport
 
@@ -285,20 +279,20 @@ class RLPxProtocol(Protocol):
 
     def _turned(self) -> None:
         self._turn = None
-        self._work()
+        self._work(self._deliver)
 
     def pauseProducing(self) -> None:
         """Deliver no messages, and let TCP hold what the peer sends."""
         self._paused = True
         if not self._muted and not self._closing:
             self._muted = True
+            self._listen()
             self._tcp.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Deliver what is here already, soon; then read again."""
         if self._paused and not self._closing:
             self._paused = False
-            self._heardAt = self._wheel.seconds()
             self._later()
 
     def stopProducing(self) -> None:
@@ -332,9 +326,11 @@ class RLPxProtocol(Protocol):
         if self._closing:  # there was too much to flush
             return
         self._closing = True
-        self._forgetDeadlines()
-        self._deadline = self._wheel.call_later(limits.CLOSE_TIMEOUT, self.abortConnection)
+        self._drain.stop()
+        self._deadline.set(self._wheel.seconds() + limits.CLOSE_TIMEOUT, self.abortConnection)
         self._tcp.unregisterProducer()
+        if self.engine.pending:
+            self._tcp.write(self.engine.data_to_send())
         self._tcp.loseConnection()
 
     def abortConnection(self) -> None:

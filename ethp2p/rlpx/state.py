@@ -6,6 +6,9 @@ Source: devp2p rlpx.md; EIP-8.
 
 from __future__ import annotations
 
+import sys
+from collections import deque
+from collections.abc import Iterator
 from typing import Union
 
 import attrs
@@ -13,9 +16,9 @@ import attrs
 from ethp2p.crypto.keys import PrivateKey, PublicKey, RandomBytes
 from ethp2p.errors import LocalProtocolError, RemoteProtocolError
 from ethp2p.rlpx import wire
-from ethp2p.rlpx.frames import FrameReader, FrameWriter, MessageReceived, block_cipher
+from ethp2p.rlpx.frames import FrameReader, FrameWriter, MessageReceived, block_cipher, stream_cipher
 from ethp2p.rlpx.handshake import Drawn, Initiator, Secrets, answer
-from ethp2p.rlpx.limits import MAX_FIRST_FRAME, MAX_FRAME
+from ethp2p.rlpx.limits import MAX_FIRST_FRAME, MAX_FRAME, PIECE
 
 
 @attrs.frozen
@@ -50,6 +53,7 @@ class Connection:
         "_out",
         "_random",
         "_reader",
+        "_unmade",
         "_writer",
         "bytes_in",
         "bytes_out",
@@ -77,13 +81,14 @@ class Connection:
         self._key = key
         self._random = random
         self._max_first_frame = max_first_frame
-        self._buffer = bytearray()
+        self._buffer = b""  # until there is a reader
         self._form: tuple[bool, int] | None = None
         self._deaf = False
         self._reader: FrameReader | None = None
         self._writer: FrameWriter | None = None
         self._initiator: Initiator | None = None
         self._out: list[bytes] = []
+        self._unmade: deque[Iterator[bytes]] = deque()  # frames that are made as they are sent
         #: Bytes that wait for L{data_to_send}.
         self.pending = 0
         self.bytes_in = self.bytes_out = 0
@@ -95,7 +100,9 @@ class Connection:
     def receive_data(self, data: bytes) -> None:
         """Take bytes from the peer.  What they mean is known when L{next_event} is asked."""
         self.bytes_in += len(data)
-        if not self._deaf:
+        if self._reader is not None:
+            self._reader.data += data
+        elif not self._deaf:
             self._buffer += data
 
     def next_event(self) -> Event | None:
@@ -109,7 +116,7 @@ class Connection:
             event = self._reader.next_message()
         except RemoteProtocolError:
             self._deaf = True
-            self._buffer = bytearray()
+            self._buffer = b""
             self._reader = self._initiator = None
             raise
         if event is not None:
@@ -126,14 +133,32 @@ class Connection:
         """
         if self._writer is None:
             raise LocalProtocolError("a message before the handshake is done")
-        self.pending += self._writer.write(code, payload, self._out)
+        length, parts = self._writer.write(code, payload)
+        if length > PIECE or self._unmade:
+            self._unmade.append(parts)
+        else:
+            self._out += parts
+        self.pending += length
         self.messages_out += 1
 
-    def data_to_send(self) -> bytes:
-        """What waits to be sent, once."""
+    def data_to_send(self, most: int = sys.maxsize) -> bytes:
+        """
+        What waits to be sent, once.
+
+        @param most: about how many bytes; the rest of big messages is not even made before it is asked for.
+        """
+        made = 0
+        while self._unmade and made < most:
+            for part in self._unmade[0]:
+                self._out.append(part)
+                made += len(part)
+                if made >= most:
+                    break
+            else:
+                self._unmade.popleft()
         data = b"".join(self._out)
         self._out.clear()
-        self.pending = 0
+        self.pending -= len(data)
         self.bytes_out += len(data)
         return data
 
@@ -155,8 +180,8 @@ class Connection:
         eip8, length = self._form
         if len(buffer) < length:
             return None
-        packet = wire.Packet(eip8, bytes(buffer[:length]))
-        del buffer[:length]
+        packet = wire.Packet(eip8, buffer[:length])
+        self._buffer = buffer[length:]
         if self._initiator is not None:
             secrets = self._initiator.read_ack(packet)
             self._initiator = None
@@ -169,8 +194,9 @@ class Connection:
         return Drawn.draw(self._random)
 
     def _open(self, secrets: Secrets) -> HandshakeDone:
-        block = block_cipher(secrets.mac)
-        self._writer = FrameWriter(secrets.aes, block, secrets.egress)
-        self._reader = FrameReader(secrets.aes, block, secrets.ingress, self._buffer)
+        stream, block = stream_cipher(secrets.aes), block_cipher(secrets.mac)
+        self._writer = FrameWriter(stream, block, secrets.egress)
+        self._reader = FrameReader(stream, block, secrets.ingress, self._buffer)
+        self._buffer = b""
         self._reader.max_frame = self._max_first_frame
         return HandshakeDone(secrets.remote)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import snappy as python_snappy
+import tracemalloc
+
+import cramjam
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.codec import snappy
 from ethp2p.errors import OversizeError, WireError
+from ethp2p.testing.frames import snappy_bomb, snappy_lie
 
 LIMIT = 1 << 24
 
@@ -25,6 +28,16 @@ class RoundTripTests(SynchronousTestCase):
         block = bytes.fromhex("0a046162") + bytes([(8 - 4) << 2 | 1, 2])
         self.assertEqual(snappy.decompress(block, 10), b"ab" * 5)
 
+    def test_large(self) -> None:
+        """What is decompressed in place."""
+        for size in (snappy.LARGE - 1, snappy.LARGE, 5 * snappy.LARGE + 3):
+            for data in (bytes(size), bytes(range(256)) * (size // 256) + bytes(size % 256)):
+                block = snappy.compress(data)
+                plain = snappy.decompress(block, size)
+                self.assertIs(type(plain), bytes)
+                self.assertEqual(plain, data)
+                self.assertRaises(WireError, snappy.decompress, block[:-1], size)
+
     def test_nothing(self) -> None:
         self.assertEqual(snappy.decompress(b"\0", 0), b"")
         self.assertEqual(snappy.compress(b""), b"\0")
@@ -38,7 +51,8 @@ class BombTests(SynchronousTestCase):
 
     def test_a_bomb_is_refused_before_it_is_unpacked(self) -> None:
         """What follows the length is never looked at: it is not even snappy here."""
-        self.patch(python_snappy, "uncompress", lambda data: self.fail("unpacked"))
+        for name in ("decompress_raw", "decompress_raw_into"):
+            self.patch(cramjam.snappy, name, lambda *data: self.fail("unpacked"))
         for length in (LIMIT + 1, 0xFFFFFFFF):
             number = b"".join(bytes([length >> shift & 0x7F | 0x80]) for shift in (0, 7, 14, 21)) + bytes(
                 [length >> 28]
@@ -52,6 +66,20 @@ class BombTests(SynchronousTestCase):
         block = snappy.compress(bytes(LIMIT))
         self.assertLess(len(block), LIMIT // 20)
         self.assertRaises(OversizeError, snappy.decompress, block, LIMIT - 1)
+
+    def test_a_lie_allocates_nothing(self) -> None:
+        """A few bytes that declare many cannot hold them."""
+        honest = snappy_bomb(100_000)
+        self.assertEqual(len(snappy.decompress(honest, LIMIT)), 100_000)
+        for length, rest in ((LIMIT, b"\0x"), (1000, bytes(44)), (110_000, honest[3:])):
+            lie = snappy_lie(length, rest)
+            tracemalloc.start()
+            try:
+                self.assertRaises(WireError, snappy.decompress, lie, LIMIT)
+                peak = tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+            self.assertLess(peak, 20_000)
 
     def test_lies_about_the_length(self) -> None:
         block = snappy.compress(b"0123456789" * 20)

@@ -4,6 +4,8 @@ Two sessions over real RLPx connections, on a network in memory that holds 64 Ki
 
 from __future__ import annotations
 
+import gc
+import weakref
 from random import Random
 from typing import Any
 
@@ -98,6 +100,22 @@ class PairTests(SynchronousTestCase):
         self.alice.session.disconnect(DisconnectReason.CLIENT_QUITTING)
         self.network.advance(3)
         self.assertEqual([ended.reason for ended in self.alice.household.ended], [DisconnectReason.CLIENT_QUITTING])
+
+    def test_what_is_left_does_not_wait_for_the_garbage_collector(self) -> None:
+        """A node that meets many peers would else hold the last thousands of them, and go through them all again."""
+        self.network.advance(1)
+        self.alice.session.disconnect(DisconnectReason.CLIENT_QUITTING)
+        self.network.advance(3)
+        left = [weakref.ref(side.session) for side in (self.alice, self.bob)]
+        left += [weakref.ref(side.session.transport) for side in (self.alice, self.bob)]
+        gc.disable()
+        try:
+            for side in (self.alice, self.bob):
+                for offer in side.offers:
+                    offer.built.clear()
+            self.assertEqual([one() for one in left], [None] * 4)
+        finally:
+            gc.enable()
 
     def test_damaged_frame(self) -> None:
         self.bob.session.transport._tcp.write(bytes(32))

@@ -6,7 +6,7 @@ modules here, which are not named C{test_*} so that the plain test run neither c
 
   - C{toolchain}: the pinned peers and the folder outside the checkout where they live.
   - C{peers}: each peer as a child process with a short life.
-  - C{js/}: what EthereumJS's devp2p library is told to do.
+  - C{js/}: what EthereumJS's and ChainSafe's libraries are told to do.
 
 A peer whose toolchain is missing skips its tests with one loud line; with C{CI=true} in the environment it
 fails them.

@@ -12,7 +12,7 @@ from unittest import SkipTest
 from tests import data
 from tests.interop import toolchain
 
-MODULES = ("tests.interop.with_geth", "tests.interop.with_ethereumjs")
+MODULES = ("tests.interop.with_geth", "tests.interop.with_ethereumjs", "tests.interop.with_discovery")
 
 
 def main(arguments: list[str]) -> NoReturn:

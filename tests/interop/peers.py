@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,11 @@ async def call(url: str, method: str, *params: Any, seconds: float = 10.0) -> An
     return answer["result"]
 
 
-#: geth's --port would listen on every interface; only its file can say an address.
+#: geth's --port would listen on every interface; only its file can say an address, and that it calls nobody.
 _GETH_SETTINGS = """
 [Node.P2P]
 ListenAddr = "127.0.0.1:{port}"
+NoDial = {no_dial}
 """
 
 
@@ -95,7 +96,7 @@ def _written(folder: Path, name: str, text: str) -> Path:
 @attrs.define
 class Geth:
     """
-    go-ethereum with a chain imported, discovery off, listening on 127.0.0.1 only.
+    go-ethereum with a chain imported, listening on 127.0.0.1 only.
 
     Speaks eth/69 and later, and snap/1.  Without a consensus client it neither follows nor fetches, but serves
     what it has, and keeps its peers.
@@ -106,19 +107,25 @@ class Geth:
     engine: str
     jwt_secret: str
     enode: str = ""
+    enr: str = ""
 
     @classmethod
-    async def start(cls, folder: Path, chain: Path, *flags: str) -> Geth:
+    async def start(
+        cls, folder: Path, chain: Path, *flags: str, discovery: Sequence[str] = (), dials: bool = True
+    ) -> Geth:
         """
         @param folder: for its data; must not have been used.
         @param chain: a folder with C{genesis.json} and C{chain.rlp}.
         @param flags: more of its command line.
+        @param discovery: the protocols to discover with, C{v4} or C{v5}.
+        @param dials: whether it calls whom it finds.
         """
         command = str(toolchain.ensure("geth"))
         secret = "0x" + bytes(range(32)).hex()
         rpc, engine, port = free_port(), free_port(), free_port()
         data = f"--datadir={folder / 'data'}"
-        settings, jwt = _written(folder, "geth.toml", _GETH_SETTINGS.format(port=port)), _written(folder, "jwt", secret)
+        text = _GETH_SETTINGS.format(port=port, no_dial=str(not dials).lower())
+        settings, jwt = _written(folder, "geth.toml", text), _written(folder, "jwt", secret)
         # with a cache of less than 256 MiB the import takes ten times as long
         for step in (["init", str(chain / "genesis.json")], ["import", str(chain / "chain.rlp")]):
             done = await run([command, data, "--verbosity=2", "--cache=512", *step], folder, START)
@@ -130,7 +137,7 @@ class Geth:
             f"--config={settings}",
             f"--networkid={network_id(chain)}",
             "--syncmode=full",
-            "--nodiscover",
+            *([f"--discovery.{name}={name in discovery}" for name in ("v4", "v5")] if discovery else ["--nodiscover"]),
             "--nat=extip:127.0.0.1",
             "--netrestrict=127.0.0.0/8",
             "--ipcdisable",
@@ -146,7 +153,8 @@ class Geth:
         self = cls(Child(argv, folder), f"http://127.0.0.1:{rpc}", f"http://127.0.0.1:{engine}", secret)
         try:
             await self.child.until(lambda line: ("HTTP server started" in line and "auth=false" in line) or None, START)
-            self.enode = (await self.rpc("admin_nodeInfo"))["enode"]
+            about = await self.rpc("admin_nodeInfo")
+            self.enode, self.enr = about["enode"], about["enr"]
         except BaseException:
             await self.stop()
             raise
@@ -229,13 +237,49 @@ class Standing:
 
 
 @attrs.define
-class EthereumjsPeer:
+class _Scripted:
     """
-    A bare peer made of EthereumJS's devp2p library: RLPx, Hello and an eth Status both ways, no chain.
+    A peer made of a JavaScript library by a script in C{js/}.
     """
 
     child: Child
     enode: str = ""
+
+    def event(self, name: str, seconds: float = 20.0) -> Deferred[Mapping[str, Any]]:
+        """
+        Wait for a thing to happen, or to have happened and not been asked for.
+
+        @param name: what its script calls it.
+        """
+        return self.seen(name, lambda happened: True, seconds)
+
+    def seen(
+        self, name: str, wanted: Callable[[Mapping[str, Any]], bool], seconds: float = 20.0
+    ) -> Deferred[Mapping[str, Any]]:
+        """Like L{event}, with a thing in which there is what is wanted."""
+
+        def match(line: str) -> Mapping[str, Any] | None:
+            happened = json.loads(line) if line.startswith("{") else {}
+            return happened if happened.get("event") == name and wanted(happened) else None
+
+        return self.child.until(match, seconds)
+
+    def do(self, what: str, **details: Any) -> None:
+        """Tell it to do a thing that its script can do."""
+        self.child.tell(json.dumps({"do": what, **details}))
+
+    async def stop(self) -> None:
+        """End it."""
+        await self.child.stop()
+
+
+@attrs.define
+class EthereumjsPeer(_Scripted):
+    """
+    A bare peer made of EthereumJS's devp2p library: RLPx, Hello and an eth Status both ways, no chain.
+
+    Its events are listening, connected, hello, status, message, disconnect and error.
+    """
 
     @classmethod
     async def listen(cls, folder: Path, standing: Standing, version: int = 68) -> EthereumjsPeer:
@@ -270,22 +314,55 @@ class EthereumjsPeer:
         ]
         return cls(Child(argv, folder, {"NODE_PATH": str(toolchain.ensure("ethereumjs-devp2p"))}))
 
-    def event(self, name: str, seconds: float = 20.0) -> Deferred[Mapping[str, Any]]:
-        """
-        Wait for a thing to happen, or to have happened and not been asked for.
 
-        @param name: listening, connected, hello, status, message, disconnect or error.
-        """
+@attrs.define
+class EthereumjsDPT(_Scripted):
+    """
+    Discovery v4 as EthereumJS's devp2p library has it: without endpoint proofs and records.
 
-        def match(line: str) -> Mapping[str, Any] | None:
-            happened = json.loads(line) if line.startswith("{") else {}
-            return happened if happened.get("event") == name else None
+    Its events are listening, added, removed, named, pong, table and error; it can ping, find and show its table.
+    """
 
-        return self.child.until(match, seconds)
+    @classmethod
+    async def start(cls, folder: Path, *bootnodes: str) -> EthereumjsDPT:
+        """@param bootnodes: enode URLs."""
+        argv = [toolchain.command("node"), str(_JS / "dpt.cjs"), str(free_port())]
+        argv += [f"--bootnode={bootnode}" for bootnode in bootnodes]
+        self = cls(Child(argv, folder, {"NODE_PATH": str(toolchain.ensure("ethereumjs-devp2p"))}))
+        try:
+            self.enode = (await self.event("listening", START))["enode"]
+        except BaseException:
+            await self.stop()
+            raise
+        return self
 
-    async def stop(self) -> None:
-        """End it."""
-        await self.child.stop()
+
+@attrs.define
+class ChainsafeDiscv5(_Scripted):
+    """
+    Discovery v5 by ChainSafe, as consensus clients have it.
+
+    Its events are listening, added, discovered, asked, pong, nodes, answer, closest, table and error; it can ping,
+    find, talk, lookup and show its table.
+    """
+
+    #: Its record as text, and its id in hex.
+    enr: str = ""
+    id: str = ""
+
+    @classmethod
+    async def start(cls, folder: Path, *bootnodes: str) -> ChainsafeDiscv5:
+        """@param bootnodes: records as text."""
+        argv = [toolchain.command("node"), str(_JS / "discv5.mjs"), str(free_port())]
+        argv += [f"--bootnode={bootnode}" for bootnode in bootnodes]
+        self = cls(Child(argv, folder, {"NODE_PATH": str(toolchain.ensure("chainsafe-discv5"))}))
+        try:
+            listening = await self.event("listening", START)
+        except BaseException:
+            await self.stop()
+            raise
+        self.enr, self.id = listening["enr"], listening["id"]
+        return self
 
 
 @attrs.define
@@ -297,6 +374,7 @@ class Twistd:
     child: Child
     url: str
     enode: str = ""
+    enr: str = ""
 
     @classmethod
     async def start(cls, folder: Path, *options: str) -> Twistd:
@@ -319,7 +397,8 @@ class Twistd:
         self = cls(Child(argv, folder, {"PYTHONPATH": str(_TREE)}), f"http://127.0.0.1:{rpc}")
         try:
             await self.child.until(lambda line: "enode://" in line or None, START)
-            self.enode = (await call(self.url, "admin_nodeInfo"))["enode"]
+            about = await call(self.url, "admin_nodeInfo")
+            self.enode, self.enr = about["enode"], about["enr"]
         except BaseException:
             await self.stop()
             raise

@@ -102,6 +102,10 @@ class Child(ProcessProtocol):
                 return
         self._unread.append(line)
 
+    def tell(self, line: str) -> None:
+        """Give it a line of input."""
+        self.transport.write(line.encode() + b"\n")
+
     def until(self, match: Callable[[str], T | None], seconds: float) -> Deferred[T]:
         """
         Wait for a line of which C{match} makes something.  Lines that came before count, but each only once.

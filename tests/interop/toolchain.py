@@ -67,6 +67,8 @@ class NpmPackage:
 
     package: str
     version: str
+    #: Packages and versions that must stand beside it, where what it asks for itself is not to be had.
+    beside: Mapping[str, str] = attrs.field(factory=dict)
 
     needs = ("node", "npm")
 
@@ -77,7 +79,8 @@ class NpmPackage:
 
     def install(self, into: Path) -> None:
         """Download the package into C{into/node_modules}."""
-        manifest = {"name": "ethp2p-interop", "private": True, "dependencies": {self.package: self.version}}
+        dependencies = {self.package: self.version, **self.beside}
+        manifest = {"name": "ethp2p-interop", "private": True, "dependencies": dependencies}
         (into / "package.json").write_text(json.dumps(manifest))
         run(["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-progress"], cwd=into)
 
@@ -85,6 +88,8 @@ class NpmPackage:
 GO_ETHEREUM = GoTools("github.com/ethereum/go-ethereum", GETH_VERSION, ("geth", "devp2p"))
 ETHEREUMJS_DEVP2P = NpmPackage("@ethereumjs/devp2p", "10.0.0")
 ETHEREUMJS_CLIENT = NpmPackage("@ethereumjs/client", "0.10.4")
+#: Later ones ask for a release of the second that nobody can have.
+CHAINSAFE_DISCV5 = NpmPackage("@chainsafe/discv5", "11.0.0", {"@chainsafe/enr": "5.0.0"})
 
 #: What C{ensure} takes: each tool's package, and its path inside the package's folder.
 TOOLS: Mapping[str, tuple[GoTools | NpmPackage, str]] = {
@@ -92,6 +97,7 @@ TOOLS: Mapping[str, tuple[GoTools | NpmPackage, str]] = {
     "devp2p": (GO_ETHEREUM, "bin/devp2p"),
     "ethereumjs-devp2p": (ETHEREUMJS_DEVP2P, "node_modules"),
     "ethereumjs-client": (ETHEREUMJS_CLIENT, "node_modules/@ethereumjs/client/dist/esm/bin/cli.js"),
+    "chainsafe-discv5": (CHAINSAFE_DISCV5, "node_modules"),
 }
 
 

@@ -1,9 +1,11 @@
 """
-Our side of the ring without a node: RLPx, sessions and eth around a chain, in the process of the test.
+Our side of the ring without a node, in the process of the test: RLPx, sessions and eth around a chain; discovery
+alone.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +18,9 @@ from ethp2p.blocks import Block
 from ethp2p.chain import MemoryChain
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.devp2p import LocalHello, Session, SessionFactory
-from ethp2p.enode import Node
+from ethp2p.discovery import DiscoveryService
+from ethp2p.enode import LocalNode, Node
+from ethp2p.enr.entries import ETH, EthEntry
 from ethp2p.errors import DisconnectReason
 from ethp2p.eth import EthFactory, EthProtocol, SilentObserver
 from ethp2p.eth.messages import Status
@@ -53,6 +57,7 @@ class Us:
     """
 
     def __init__(self, chain: IChain, versions: Iterable[int] = (66, 67, 68, 69)) -> None:
+        self.chain = chain
         self.key = PrivateKey.generate()
         self.household = RecordingHousehold()
         self.enode = ""
@@ -84,9 +89,9 @@ class Us:
         await self.dial(enode)
         return await self.met()
 
-    def met(self) -> Deferred[EthProtocol]:
+    def met(self, seconds: float = MEETING) -> Deferred[EthProtocol]:
         """The next peer whose Status came and fits."""
-        return self._arrivals.queue.get().addTimeout(MEETING, reactor)
+        return self._arrivals.queue.get().addTimeout(seconds, reactor)
 
     async def stop(self) -> None:
         """Say goodbye to all."""
@@ -109,3 +114,57 @@ async def download(peer: EthProtocol, chain: MemoryChain, upto: int) -> None:
             for header, body in zip(headers, bodies):
                 chain.append(Block(header, body))
             del headers[: len(bodies)]
+
+
+class Finder:
+    """
+    Discovery on one UDP port of 127.0.0.1.
+
+    @ivar service: what it is made of.
+    @ivar enode: where it is, as a URL.
+    @ivar enr: the same as a record.
+    """
+
+    def __init__(self, *bootnodes: str, v4: bool = True, v5: bool = True, peer: Us | None = None) -> None:
+        """
+        @param bootnodes: enode URLs and records as text.
+        @param peer: which others are to find; it must listen.  Without it they find a node that nobody can call.
+        """
+        key, port = (PrivateKey.generate(), free_port()) if peer is None else (peer.key, Node.parse(peer.enode).tcp)
+        self.local = LocalNode(key, wall_ms=int(time.time() * 1000))
+        self.local.set_ports(port, port)  # nobody looks at a node without a TCP port
+        if peer is not None:
+            head = peer.chain.head()
+            fork_id = peer.chain.network.fork_id(head.number, head.timestamp)
+            self.local.set_entry(ETH, EthEntry(fork_id.hash, fork_id.next))
+        self.service = DiscoveryService(
+            reactor,
+            self.local,
+            wall=time.time,
+            listen=[("127.0.0.1", port)],
+            bootnodes=[Node.parse(bootnode) for bootnode in bootnodes],
+            v4=v4,
+            v5=v5,
+        )
+        self.service.startService()
+        self.enode = Node(self.local.public_key, "127.0.0.1", port, port).url
+        self.enr = self.local.record.text
+
+    async def find(self, node_id: bytes, seconds: float) -> Node:
+        """Wait until a node is among those to call.  Fails after C{seconds}."""
+
+        async def search() -> Node:
+            while (found := await self.service.source.nextNode()).node_id != node_id:
+                pass
+            return found
+
+        node: Node = await Deferred.fromCoroutine(search()).addTimeout(seconds, reactor)
+        return node
+
+    def alive(self, other: Finder) -> bool:
+        """Whether it has seen that another is there, so that it tells of it."""
+        return other.local.node_id in [node.node_id for node in self.service.nodes()]
+
+    async def stop(self) -> None:
+        """Ask nobody any more."""
+        await self.service.stopService()

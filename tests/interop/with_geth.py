@@ -51,12 +51,12 @@ def folder(test: TestCase) -> Path:
     return Path(test.mktemp()).absolute()
 
 
-async def node_of(test: TestCase, room: Path) -> Twistd:
+async def node_of(test: TestCase, room: Path, *options: str) -> Twistd:
     """
     A node of ours that serves the test chain.  At the end of the test it is stopped; it must go by itself, and
     must never have stumbled.
     """
-    node = await Twistd.start(room / "node", f"--chain={ethtest()}")
+    node = await Twistd.start(room / "node", f"--chain={ethtest()}", *options)
 
     async def end() -> None:
         await node.stop()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
@@ -12,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.crypto.keccak import keccak256, running_keccak256
 from ethp2p.errors import DisconnectReason, LocalProtocolError, Offence
 from ethp2p.rlpx.errors import BadFrame, BadMAC, FrameTooLarge
-from ethp2p.rlpx.frames import FrameReader, FrameWriter, MessageReceived, block_cipher
+from ethp2p.rlpx.frames import FrameReader, FrameWriter, MessageReceived, block_cipher, stream_cipher
 from ethp2p.rlpx.limits import MAX_FRAME, PIECE
 
 AES_SECRET, MAC_SECRET = b"\x01" * 32, b"\x02" * 32
@@ -29,18 +31,18 @@ class ConstantHash:
 
 
 def writer() -> FrameWriter:
-    return FrameWriter(AES_SECRET, block_cipher(MAC_SECRET), running_keccak256(b"seed"))
+    return FrameWriter(stream_cipher(AES_SECRET), block_cipher(MAC_SECRET), running_keccak256(b"seed"))
 
 
-def reader(buffer: bytes = b"") -> FrameReader:
-    return FrameReader(AES_SECRET, block_cipher(MAC_SECRET), running_keccak256(b"seed"), bytearray(buffer))
+def reader(data: bytes = b"") -> FrameReader:
+    return FrameReader(stream_cipher(AES_SECRET), block_cipher(MAC_SECRET), running_keccak256(b"seed"), data)
 
 
 def written(*messages: tuple[int, bytes]) -> bytes:
     out: list[bytes] = []
     frames = writer()
     for code, payload in messages:
-        frames.write(code, payload, out)
+        out += frames.write(code, payload)[1]
     return b"".join(out)
 
 
@@ -85,14 +87,13 @@ class GoldenTests(SynchronousTestCase):
 
     def test_write(self) -> None:
         secret = keccak256(b"")
-        out: list[bytes] = []
-        length = FrameWriter(secret, block_cipher(secret), ConstantHash()).write(8, self.payload, out)
-        self.assertEqual(b"".join(out), self.golden)
+        length, parts = FrameWriter(stream_cipher(secret), block_cipher(secret), ConstantHash()).write(8, self.payload)
+        self.assertEqual(b"".join(parts), self.golden)
         self.assertEqual(length, len(self.golden))
 
     def test_read(self) -> None:
         secret = keccak256(b"")
-        frames = FrameReader(secret, block_cipher(secret), ConstantHash(), bytearray(self.golden))
+        frames = FrameReader(stream_cipher(secret), block_cipher(secret), ConstantHash(), self.golden)
         self.assertEqual(frames.next_message(), MessageReceived(8, self.payload))
         self.assertIsNone(frames.next_message())
 
@@ -115,8 +116,26 @@ class CodecTests(SynchronousTestCase):
     def test_length_is_told(self) -> None:
         frames = writer()
         for code, payload in self.messages:
-            out: list[bytes] = []
-            self.assertEqual(frames.write(code, payload, out), len(b"".join(out)))
+            length, parts = frames.write(code, payload)
+            self.assertEqual(length, len(b"".join(parts)))
+
+    def test_a_big_frame_is_made_piece_by_piece(self) -> None:
+        """What is not asked for is not made, and no part is larger than a piece and the code."""
+        frames, payload = writer(), bytes(3 * PIECE)
+        made = 0
+
+        def encrypt(data: bytes) -> bytes:
+            nonlocal made
+            made += len(data)
+            return data
+
+        frames._encrypt = encrypt
+        _, parts = frames.write(0x100, payload)
+        self.assertEqual(made, 0)
+        for part in parts:
+            self.assertLessEqual(len(part), PIECE + 3)
+            self.assertLessEqual(made, 16 + PIECE + 3)
+            made = 0
 
     @given(
         st.lists(st.tuples(st.integers(0, 2**32 - 1), st.binary(max_size=80)), max_size=6),
@@ -126,11 +145,11 @@ class CodecTests(SynchronousTestCase):
         stream, frames, heard = written(*messages), reader(), []
         while stream:
             for cut in cuts:
-                frames.buffer += stream[:cut]
+                frames.data += stream[:cut]
                 stream = stream[cut:]
                 heard += read(frames)
         self.assertEqual(heard, messages)
-        self.assertEqual(len(frames.buffer), 0)
+        self.assertEqual(frames.data, b"")
 
     def test_codes(self) -> None:
         for code in (0, 1, 0x7F, 0x80, 0xFF, 0x100, 0xFFFF, 0x10000, 2**32 - 1):
@@ -150,7 +169,7 @@ class CodecTests(SynchronousTestCase):
     def test_many_in_one_read_then_pulled_one_by_one(self) -> None:
         frames = reader(written((1, b"one"), (2, b"two"), (3, b"three")))
         self.assertEqual(frames.next_message(), MessageReceived(1, b"one"))
-        frames.buffer += b""
+        frames.data += b""
         self.assertEqual(frames.next_message(), MessageReceived(2, b"two"))
         self.assertEqual(read(frames), [(3, b"three")])
 
@@ -162,29 +181,28 @@ class CodecTests(SynchronousTestCase):
 
 class CapTests(SynchronousTestCase):
     def test_largest(self) -> None:
-        """The largest frame there is, in and out, and never more than a piece of it in the buffer."""
+        """The largest frame there is, in and out; it is decrypted as it comes."""
         payload = bytes(MAX_FRAME - 1)
         stream = memoryview(written((0x10, payload)))
         frames, most, messages = reader(), 0, []
         for start in range(0, len(stream), 65536):
-            frames.buffer += stream[start : start + 65536]
+            frames.data += stream[start : start + 65536]
             messages += read(frames)
-            most = max(most, len(frames.buffer))
+            most = max(most, len(frames.data))
         self.assertEqual(messages, [(0x10, payload)])
-        self.assertLess(most, PIECE + 16)
+        self.assertLess(most, 16)
 
     def test_too_large_to_write(self) -> None:
-        frames, out = writer(), []  # type: ignore[var-annotated]
-        self.assertRaises(LocalProtocolError, frames.write, 0x10, bytes(MAX_FRAME), out)
-        self.assertRaises(LocalProtocolError, frames.write, 0x80, bytes(MAX_FRAME - 1), out)
-        self.assertEqual(out, [])
-        frames.write(0x10, b"still in step", out)
-        self.assertEqual(read(reader(b"".join(out))), [(0x10, b"still in step")])
+        frames = writer()
+        self.assertRaises(LocalProtocolError, frames.write, 0x10, bytes(MAX_FRAME))
+        self.assertRaises(LocalProtocolError, frames.write, 0x80, bytes(MAX_FRAME - 1))
+        _, parts = frames.write(0x10, b"still in step")
+        self.assertEqual(read(reader(b"".join(parts))), [(0x10, b"still in step")])
 
     def test_no_code(self) -> None:
         frames = writer()
         for code in (-1, 2**32):
-            self.assertRaises(LocalProtocolError, frames.write, code, b"", [])
+            self.assertRaises(LocalProtocolError, frames.write, code, b"")
 
     def test_frame_too_large(self) -> None:
         frames = reader(SlowPeer().frame(b"\x10", size=101)[:32])
@@ -197,18 +215,16 @@ class CapTests(SynchronousTestCase):
         self.assertIsNone(frames.next_message())
 
     def test_the_size_announced_allocates_nothing(self) -> None:
-        """What is kept grows with what came, in pieces."""
+        """What is kept grows with what came, however it came."""
         frame = SlowPeer().frame(b"\x10" + bytes(PIECE), size=MAX_FRAME)
         frames = reader(frame[:32])
         self.assertIsNone(frames.next_message())
-        self.assertEqual((len(frames.buffer), frames._pieces), (0, []))
-        for byte in frame[32 : 32 + PIECE - 1]:
-            frames.buffer.append(byte)
+        self.assertEqual((frames.data, frames._body), (b"", b""))
+        for came in range(1, 1000):
+            frames.data += frame[31 + came : 32 + came]
             self.assertIsNone(frames.next_message())
-        self.assertEqual((len(frames.buffer), frames._pieces), (PIECE - 1, []))
-        frames.buffer += frame[32 + PIECE - 1 : 32 + PIECE]
-        self.assertIsNone(frames.next_message())
-        self.assertEqual((len(frames.buffer), [len(piece) for piece in frames._pieces]), (0, [PIECE]))
+            self.assertEqual(len(frames.data) + len(frames._body), came)
+        self.assertLess(sys.getsizeof(frames._body), 1200)
 
 
 class TamperTests(SynchronousTestCase):

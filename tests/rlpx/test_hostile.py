@@ -258,6 +258,8 @@ class HostileFrameTests(ShellCase):
             self.pass_(limits.WRITE_TIMEOUT - 1)
             self.transport.producer.resumeProducing()
             self.say((0, b"ping"))
+        self.pass_(limits.WRITE_TIMEOUT)
+        self.say((0, b"ping"))
         self.assertFalse(self.transport.disconnecting)
         self.assertEqual(len(self.wheel), 1)
 

@@ -137,6 +137,30 @@ class GatheringTests(ShellCase):
         self.assertEqual(self.heard(), [(1, bytes(limits.FLUSH_SIZE))])
         self.assertEqual(self.shell.engine.pending, 0)
 
+    def test_a_big_message_is_made_as_tcp_takes_it(self) -> None:
+        inner = self.open()
+        valve, size = self.transport.producer, 10 * limits.PIECE
+        write = self.transport.write
+
+        def full(data: bytes) -> None:
+            write(data)
+            valve.pauseProducing()
+
+        self.transport.write = full  # type: ignore[method-assign]
+        inner.transport.writeMessage(1, bytes(size))
+        inner.transport.writeMessage(2, b"small")
+        sent = []
+        while self.shell.engine.pending:
+            before = self.shell.engine.pending
+            self.clock.advance(0)
+            self.assertEqual(self.shell.engine.pending, before)
+            sent.append(len(self.transport.value()))
+            self.assertLessEqual(sent[-1], limits.FLUSH_SIZE + limits.PIECE)
+            self.peer.receive_data(self.transport.taken())
+            valve.resumeProducing()
+        self.assertGreater(len(sent), 5)
+        self.assertEqual(self.heard(), [(1, bytes(size)), (2, b"small")])
+
     def test_over_the_limit(self) -> None:
         inner = self.open()
         self.assertRaises(LocalProtocolError, inner.transport.writeMessage, 1, bytes(limits.MAX_MESSAGE))
@@ -208,6 +232,37 @@ class PressureTests(ShellCase):
         inner.transport.registerProducer(late, True)
         self.assertEqual(late.told, ["pause"])
 
+    def test_the_producer_waits_while_a_big_message_is_made(self) -> None:
+        inner, producer = self.open(), Producer()
+        inner.transport.registerProducer(producer, True)
+        valve, write = self.transport.producer, self.transport.write
+
+        def full(data: bytes) -> None:
+            write(data)
+            valve.pauseProducing()
+
+        self.transport.write = full  # type: ignore[method-assign]
+        inner.transport.writeMessage(1, bytes(5 * limits.FLUSH_SIZE))
+        while self.shell.engine.pending >= limits.FLUSH_SIZE:
+            self.assertNotIn("resume", producer.told)
+            valve.resumeProducing()
+        while "resume" not in producer.told:
+            valve.resumeProducing()
+        self.assertLess(self.shell.engine.pending, limits.FLUSH_SIZE)
+
+    def test_what_a_resumed_producer_writes_goes_out_together(self) -> None:
+        inner, producer = self.open(), Producer()
+        inner.transport.registerProducer(producer, True)
+        valve = self.transport.producer
+        producer.resumeProducing = lambda: [inner.transport.writeMessage(code, b"x") for code in range(3)]  # type: ignore
+        valve.pauseProducing()
+        inner.transport.writeMessage(7, b"waits")
+        self.clock.advance(0)
+        self.transport.writes = 0
+        valve.resumeProducing()
+        self.assertEqual(self.transport.writes, 1)
+        self.assertEqual(self.heard(), [(7, b"waits"), (0, b"x"), (1, b"x"), (2, b"x")])
+
     def test_producers_refused(self) -> None:
         inner = self.open()
         self.assertRaises(LocalProtocolError, inner.transport.registerProducer, Producer(), False)
@@ -234,6 +289,15 @@ class ClosingTests(ShellCase):
         inner.transport.writeMessage(1, b"too late")
         inner.transport.loseConnection()
         self.assertEqual(self.heard(), [])
+
+    def test_a_big_message_is_sent_first_though_tcp_is_full(self) -> None:
+        inner = self.open()
+        self.transport.producer.pauseProducing()
+        inner.transport.writeMessage(1, bytes(5 * limits.PIECE))
+        self.assertEqual(self.heard(), [])
+        inner.transport.loseConnection()
+        self.assertTrue(self.transport.disconnecting)
+        self.assertEqual(self.heard(), [(1, bytes(5 * limits.PIECE))])
 
     def test_a_peer_that_does_not_close_is_cut_off(self) -> None:
         inner = self.open()
