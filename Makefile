@@ -11,7 +11,7 @@ run: $(VENV)/.test  ## run a whole private network on loopback
 	$(BIN)/twistd -n --pidfile= ethp2p sandbox
 
 test: $(VENV)/.test  ## run the tests
-	$(BIN)/python -m twisted.trial -j2 tests
+	$(BIN)/python -m twisted.trial tests
 
 check: $(VENV)/.check  ## lint, types, floors, and packaging
 	$(BIN)/ruff check .

@@ -179,7 +179,6 @@ class Greeting:
         if self._turn is not None:
             self._turn.cancel()
             self._turn = None
-        self._engine.close()
         if not self.heard.called:
             self._findings.failure = failure
             self.heard.callback(self._findings)

@@ -2,7 +2,9 @@
 RLPx as a Twisted Protocol: an L{IMessageTransport} for the protocol that an inner factory builds.
 
 The inner protocol is built when the handshake is done.  A connection has at most one C{callLater} pending, and
-only while there is something to write or to deliver; its deadlines are on a wheel that all connections share.
+only while there is something to write or to deliver; its deadlines are on a wheel that all connections share.  A big
+message is encrypted while TCP has room for it and no faster: the peer reads its beginning meanwhile, and others have
+their turn.
 """
 
 from __future__ import annotations

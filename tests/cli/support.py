@@ -5,17 +5,24 @@ The command line in a test: what it prints, its exit status, and a network in me
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+import ethp2p
 from ethp2p.cli import main, running
 from ethp2p.discovery.service import DiscoveryService
 from tests.discovery import support
+
+_PATHS = (str(Path(ethp2p.__file__).parents[1]), os.environ.get("PYTHONPATH"))
+#: For a Python of its own, wherever it is started.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, _PATHS))}
 
 
 class VerbCase(SynchronousTestCase):

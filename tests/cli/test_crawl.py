@@ -226,14 +226,19 @@ class CrawlerTests(NetworkCase):
         self.assertEqual(saved, [])
 
     def test_time_is_up(self) -> None:
-        """It ends with what there is."""
+        """It ends with what there is; what was under way says nothing of a node, and is broken off."""
         town = self.town(4)
         for service in town[1:]:
             self.network.link("9.9.9.9", service.local.node.host, latency=100.0)
         saved: list[NodeSet] = []
-        found = self.crawl(known(), town[0], timeout=0.4, save=saved.append)
-        self.assertEqual(list(found.node_set.nodes), [town[0].local.node_id])
-        self.assertEqual(saved, [found.node_set])
+        cancelled: list[object] = []
+        before = known(*(SeenNode(service.local.record, 3) for service in town[1:]))
+        found = self.crawl(
+            before, town[0], timeout=0.9, save=saved.append, probe=lambda node: Deferred(cancelled.append)
+        )
+        self.assertEqual(found.counts, {"added": 1})
+        self.assertEqual(sorted(node.score for node in found.node_set.nodes.values()), [1, 3, 3, 3])
+        self.assertEqual((saved, len(cancelled)), ([found.node_set], 1))
 
     def test_interrupted(self) -> None:
         """What is known by then is saved."""

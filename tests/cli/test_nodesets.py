@@ -44,6 +44,8 @@ NODES = (
     seen(4, {IP6: ip_address("2001:db8::4"), **eth(SEPOLIA, 0, 0)}),
     seen(5, {Entry(b"snap", rlp.BYTES): b"x", Entry(b"eth", rlp.BYTES): b"x"}),
     SeenNode(seen(6, {}).record, 6),
+    # Has missed Cancun.
+    seen(7, {ETH: EthEntry(MAINNET.fork_id(1 << 62, 1_700_000_000).hash, 0)}),
 )
 
 
@@ -57,11 +59,11 @@ class NodeSetTests(VerbCase):
         text = self.works("nodeset", "info", self.file)
         self.assertEqual(
             text,
-            "Set contains 6 nodes.\nENR attribute counts:\n       eth: 4\n        id: 6\n        ip: 3\n       ip6: 1\n"
-            " secp256k1: 6\n      snap: 2\n       tcp: 6\n       udp: 6\n",
+            "Set contains 7 nodes.\nENR attribute counts:\n       eth: 5\n        id: 7\n        ip: 3\n       ip6: 1\n"
+            " secp256k1: 7\n      snap: 2\n       tcp: 7\n       udp: 7\n",
         )
         value = self.value("nodeset", "info", self.file)
-        self.assertEqual((value["nodes"], value["attributes"]["snap"]), (6, 2))
+        self.assertEqual((value["nodes"], value["attributes"]["snap"]), (7, 2))
 
     def test_info_of_none(self) -> None:
         empty = self.mktemp()
@@ -71,19 +73,19 @@ class NodeSetTests(VerbCase):
 
     def test_filters(self) -> None:
         for args, numbers in (
-            ((), [1, 2, 3, 4, 5, 6]),
-            (("-limit", "2"), [5, 6]),
+            ((), [1, 2, 3, 4, 5, 6, 7]),
+            (("-limit", "2"), [6, 7]),
             (("-limit", "0"), []),
-            (("-limit", "-1"), [1, 2, 3, 4, 5, 6]),
+            (("-limit", "-1"), [1, 2, 3, 4, 5, 6, 7]),
             (("-ip", "10.0.1.0/24"), [1, 3]),
             (("-ip", "2001:db8::/32"), [4]),
-            (("-min-age", "1h"), [4, 5]),
-            (("-min-age", "4000"), [4, 5]),
-            (("-eth-network", "mainnet"), [1, 2]),
+            (("-min-age", "1h"), [4, 5, 7]),
+            (("-min-age", "4000"), [4, 5, 7]),
+            (("-eth-network", "mainnet"), [1, 2, 7]),
             (("--eth-network", "sepolia"), [4]),
             (("-snap",), [3]),
             (("-snap", "-ip", "10.0.0.2/32"), []),
-            (("-eth-network", "mainnet", "--limit", "1"), [2]),
+            (("-eth-network", "mainnet", "--limit", "1"), [7]),
         ):
             text = self.works("nodeset", "filter", self.file, *args)
             self.assertEqual(sorted(node["seq"] for node in json.loads(text).values()), numbers, args)

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.dnsdisc import NodeSet
 from ethp2p.enr import Record
+from tests.cli.support import ENVIRONMENT
 
 #: Seconds for what takes less than one when the machine has nothing else to do.
 PATIENCE = 60.0
@@ -25,7 +26,13 @@ PROGRAM = [sys.executable, "-c", "import sys; from ethp2p.cli import main; sys.e
 class ProgramTests(SynchronousTestCase):
     def run_program(self, *args: str, status: int = 0) -> str:
         done = subprocess.run(
-            [*PROGRAM, *args], capture_output=True, text=True, timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL
+            [*PROGRAM, *args],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env=ENVIRONMENT,
         )
         self.assertEqual((done.returncode, len(done.stderr.splitlines())), (status, int(status != 0)), done.stderr)
         return done.stdout
@@ -34,7 +41,9 @@ class ProgramTests(SynchronousTestCase):
     def listening(self, protocol: str) -> Iterator[str]:
         """A node that takes part.  @return: its record."""
         command = [*PROGRAM, protocol, "listen", "--addr", "127.0.0.1:0", "--bootnodes", ""]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+        ) as child:
             assert child.stdout is not None and child.stderr is not None
             try:
                 yield child.stdout.readline().strip()

@@ -18,7 +18,7 @@ from ethp2p.codec import rlp
 from ethp2p.crypto.keys import PrivateKey, load_key, save_key
 from ethp2p.enr import EthEntry, Record
 from ethp2p.enr.entries import ETH, ID, TCP, Entry
-from tests.cli.support import VerbCase
+from tests.cli.support import ENVIRONMENT, VerbCase
 
 KEY = PrivateKey.parse(b"\x01" * 32)
 ENR = (
@@ -176,7 +176,7 @@ class VerbTests(VerbCase):
         modules = "finding crawl greet reports verdict nodesets keystore show verbs"
         imports = "; ".join(f"import ethp2p.cli.{name}" for name in modules.split())
         check = f"import sys; {imports}; sys.exit('twisted.internet.reactor' in sys.modules)"
-        self.assertEqual(subprocess.run([sys.executable, "-c", check], check=False).returncode, 0)
+        self.assertEqual(subprocess.run([sys.executable, "-c", check], check=False, env=ENVIRONMENT).returncode, 0)
 
 
 class ShowTests(SynchronousTestCase):
