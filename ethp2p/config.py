@@ -27,6 +27,9 @@ from ethp2p.enode import Netrestrict
 from ethp2p.errors import ConfigError, P2PError
 from ethp2p.nat.setting import Setting
 from ethp2p.networks import Network
+from ethp2p.peers.patterns import Pattern
+from ethp2p.peers.policy import Policy
+from ethp2p.peers.reputation import check_weights
 
 #: What stands where a secret would.
 HIDDEN = "(hidden)"
@@ -59,6 +62,43 @@ def _integer(low: int, high: int) -> Callable[[object], int]:
         return value
 
     return convert
+
+
+def _number(low: float, high: float) -> Callable[[object], float]:
+    def convert(value: object) -> float:
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+            value = float(value)
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError(f"not a number from {low:g} to {high:g}")
+        return float(value)
+
+    return convert
+
+
+def _weight(value: object) -> tuple[str, float]:
+    """C{timeout=2}, or the pair that it makes."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        value = f"{value[0]}={value[1]}"
+    name, _, points = _text(value).partition("=")
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", points.strip()):
+        raise ConfigError("not an offence, '=' and a number of points, as in timeout=2")
+    weight = name.strip().lower().replace("-", "_"), float(points)
+    check_weights(dict([weight]))
+    return weight
+
+
+def _pattern(value: object) -> str:
+    Pattern.parse(_text(value))
+    return _text(value)
+
+
+def _store(value: object) -> str:
+    text = _text(value)
+    return text if not text or text.startswith(("postgres://", "postgresql://")) else str(_path(text))
+
+
+def _ipc(value: object) -> str:
+    return "" if value in ("", "none") else str(_path(value))
 
 
 def _endpoint(value: object) -> str:
@@ -202,12 +242,21 @@ class Option:
     flag: bool = False
     #: The default in words, where it is always the same.
     default: str = ""
+    #: Whether it can be changed while the node runs.
+    live: bool = False
     #: The field of L{NodeConfig}; filled in from there.
     field: str = ""
 
 
 def _setting(
-    name: str, meta: str, help: str, convert: Callable[[object], Any], default: object, *, many: bool = False
+    name: str,
+    meta: str,
+    help: str,
+    convert: Callable[[object], Any],
+    default: object,
+    *,
+    many: bool = False,
+    live: bool = False,
 ) -> Any:
     flag = convert is _flag
 
@@ -222,7 +271,7 @@ def _setting(
 
     converter = _each(named) if many else named
     shown = "" if isinstance(default, attrs.Factory) or not default else str(default)  # type: ignore[arg-type]
-    option = Option(name, meta, help, converter, many, flag, shown)
+    option = Option(name, meta, help, converter, many, flag, shown, live)
     return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert is not _nodekey)
 
 
@@ -275,11 +324,104 @@ class NodeConfig:
         _peer,
         (),
         many=True,
+        live=True,
     )
     trusted_peers: tuple[enode.Node, ...] = _setting(
-        "trusted-peer", "ENODE|ENR", "Let this peer in even when full; may be repeated.", _peer, (), many=True
+        "trusted-peer",
+        "ENODE|ENR",
+        "Let this peer in even when full; may be repeated.",
+        _peer,
+        (),
+        many=True,
+        live=True,
     )
-    max_peers: int = _setting("max-peers", "NUMBER", "Most peers at one time.", _integer(0, 100_000), 50)
+    max_peers: int = _setting("max-peers", "NUMBER", "Most peers at one time.", _integer(0, 100_000), 50, live=True)
+    min_peers: int = _setting(
+        "min-peers",
+        "NUMBER",
+        "With fewer, look harder for peers, and say what is in the way.",
+        _integer(0, 100_000),
+        _derived(lambda self: min(3, self.max_peers)),
+        live=True,
+    )
+    dial_ratio: int = _setting(
+        "dial-ratio",
+        "NUMBER",
+        "One place in so many is for peers that we call; the rest is for callers.",
+        _integer(1, 100_000),
+        3,
+        live=True,
+    )
+    max_pending_peers: int = _setting(
+        "max-pending-peers", "NUMBER", "Most handshakes with callers at one time.", _integer(1, 10_000), 50, live=True
+    )
+    max_peers_per_ip: int = _setting(
+        "max-peers-per-ip", "NUMBER", "Most peers at one address; 0 sets no limit.", _integer(0, 100_000), 0, live=True
+    )
+    max_peers_per_subnet: int = _setting(
+        "max-peers-per-subnet",
+        "NUMBER",
+        "Most peers in one /24, or /64 of IPv6; 0 sets no limit.",
+        _integer(0, 100_000),
+        0,
+        live=True,
+    )
+    inbound_throttle: float = _setting(
+        "inbound-throttle",
+        "SECONDS",
+        "An address may call again after so long; 0 sets no limit.",
+        _number(0, 86400),
+        30.0,
+        live=True,
+    )
+    throttle_lan: bool = _setting(
+        "throttle-lan", "", "Throttle neighbours on this machine or network, too.", _flag, False, live=True
+    )
+    refuse_clients: tuple[str, ...] = _setting(
+        "refuse-client",
+        "REGEX",
+        "Refuse peers whose client name has this in it; may be repeated.",
+        _pattern,
+        (),
+        many=True,
+        live=True,
+    )
+    weights: tuple[tuple[str, float], ...] = _setting(
+        "weight",
+        "OFFENCE=POINTS",
+        "What an offence costs of a peer's 100 points, as timeout=2; may be repeated.",
+        _weight,
+        (),
+        many=True,
+        live=True,
+    )
+    disconnect_below: float = _setting(
+        "disconnect-below", "POINTS", "Part with peers that have fewer points.", _number(0, 100), 20.0, live=True
+    )
+    ban_below: float = _setting(
+        "ban-below", "POINTS", "Ban peers that have fewer points.", _number(0, 100), 5.0, live=True
+    )
+    ban_seconds: float = _setting(
+        "ban-seconds", "SECONDS", "How long such a ban lasts.", _number(1, 10**9), 43200.0, live=True
+    )
+    reputation_dry_run: bool = _setting(
+        "reputation-dry-run", "", "Keep the points, but part with nobody for them.", _flag, False, live=True
+    )
+    no_rotation: bool = _setting(
+        "no-rotation",
+        "",
+        "Do not part with a random peer every few minutes when full, so that newcomers get in.",
+        _flag,
+        False,
+        live=True,
+    )
+    peer_store: str = _setting(
+        "peer-store",
+        "FILE|POSTGRESQL",
+        "Where peers and bans are kept: a file, or a database as postgresql://...  By default in the data directory.",
+        _store,
+        _derived(lambda self: str(self.datadir / "peers.sqlite")),
+    )
     bootnodes: tuple[enode.Node, ...] | None = _setting(
         "bootnodes",
         "ENODE|ENR,...",
@@ -301,7 +443,7 @@ class NodeConfig:
         "none",
     )
     netrestrict: Netrestrict | None = _setting(  # noqa: RUF009
-        "netrestrict", "CIDR,...", "The only networks to have to do with.", _netrestrict, None
+        "netrestrict", "CIDR,...", "The only networks to have to do with.", _netrestrict, None, live=True
     )
     http: str = _setting(
         "http",
@@ -310,6 +452,61 @@ class NodeConfig:
         _http,
         "tcp:8650:interface=127.0.0.1",
     )
+    ipc: str = _setting(
+        "ipc",
+        "PATH",
+        "Answer JSON-RPC on this unix socket; 'none' turns it off.  By default in the data directory.",
+        _ipc,
+        _derived(lambda self: str(self.datadir / "ethp2p.ipc")),
+    )
+
+    def __attrs_post_init__(self) -> None:
+        self.policy()
+
+    def policy(self) -> Policy:
+        """
+        What the household goes by.
+
+        @raise ConfigError: two of its values do not go together.
+        """
+        return Policy(
+            max_peers=self.max_peers,
+            min_peers=self.min_peers,
+            dial_ratio=self.dial_ratio,
+            max_pending=self.max_pending_peers,
+            max_peers_per_ip=self.max_peers_per_ip,
+            max_peers_per_subnet=self.max_peers_per_subnet,
+            inbound_throttle=self.inbound_throttle,
+            throttle_lan=self.throttle_lan,
+            netrestrict=self.netrestrict,
+            refuse_clients=self.refuse_clients,
+            weights=dict(self.weights),
+            disconnect_below=self.disconnect_below,
+            ban_below=self.ban_below,
+            ban_seconds=self.ban_seconds,
+            reputation_dry_run=self.reputation_dry_run,
+            rotate=not self.no_rotation,
+        )
+
+    def live(self) -> dict[str, object]:
+        """The settings that can be changed while the node runs, by option name, as JSON has them."""
+        return {option.name: _plain(getattr(self, option.field)) for option in OPTIONS if option.live}
+
+    def changed(self, values: Mapping[str, object]) -> NodeConfig:
+        """
+        The settings of a node that runs, with some of them changed: all, or none.
+
+        @param values: by option name.
+        @raise ConfigError: it is no option that can be changed so, or its value cannot be used.
+        """
+        fields: dict[str, Any] = {}
+        for name, value in values.items():
+            option = next((option for option in OPTIONS if option.name == name), None)
+            if option is None or not option.live:
+                known = ", ".join(option.name for option in OPTIONS if option.live)
+                raise ConfigError(f"{name} cannot be changed while the node runs; these can: {known}")
+            fields[option.field] = option.convert(value)
+        return attrs.evolve(self, **fields)
 
     def make_datadir(self) -> Path:
         """
@@ -347,6 +544,10 @@ class NodeConfig:
                 port = named.get("port") or plain[0]
                 found.append((named.get("interface", plain[1] if len(plain) > 1 else "") or everywhere, int(port)))
         return found
+
+    def key_file(self) -> Path | None:
+        """Where the node's key is kept; None when it was given itself."""
+        return Path(self.nodekey) if os.path.isabs(self.nodekey) else None
 
     def load_nodekey(self) -> PrivateKey:
         """
@@ -423,16 +624,29 @@ class Settings:
         return "\n".join(lines) + "\n"
 
 
+def _plain(value: object) -> object:
+    """As JSON, TOML, and an option's C{convert} have it."""
+    match value:
+        case bool() | int() | float():
+            return value
+        case (str(offence), float(points)):
+            return f"{offence}={points:g}"
+        case tuple():
+            return [_plain(each) for each in value]
+        case enode.Node(record=record, url=url):
+            return url if record is None else record.text
+    return "" if value is None else str(value)
+
+
 def _toml(value: object) -> str:
+    value = _plain(value)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int):
+    if isinstance(value, (int, float)):
         return str(value)
-    if isinstance(value, tuple):
+    if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, enode.Node):
-        value = value.record.text if value.record is not None else value.url
-    text = "" if value is None else str(value)
+    text = str(value)
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

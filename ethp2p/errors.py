@@ -106,10 +106,15 @@ class RequestTimeout(P2PError):
 class NotAdmitted(P2PError):
     """A checkpoint refused the connection."""
 
-    def __init__(self, reason: DisconnectReason, detail: str = "") -> None:
+    def __init__(self, reason: DisconnectReason, detail: str = "", rule: str = "") -> None:
+        """
+        @param reason: the code sent in Disconnect.
+        @param rule: the household's rule that refused it, as C{ethp2p.peers.admission.Rule} names it.
+        """
         super().__init__(f"{reason.words}: {detail}" if detail else reason.words)
         self.reason = reason
         self.detail = detail
+        self.rule = rule
 
 
 class ConfigError(P2PError):

@@ -6,13 +6,16 @@ Field names follow the event schema of the documentation: never renamed, only ad
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from ethp2p.errors import DisconnectReason, Offence
+from ethp2p.errors import DisconnectReason, LocalProtocolError, Offence
 from ethp2p.interfaces import IEventSink
 
 
@@ -112,6 +115,139 @@ class HeadChanged:
     hash: bytes
 
 
+@attrs.frozen(kw_only=True)
+class DialProgress:
+    """A call has come one stage further."""
+
+    node_id: bytes
+    address: str
+    #: Whether it is one of theirs.
+    inbound: bool
+    #: C{tcp}, C{auth}, C{hello}, C{status} or C{minute}, as L{ethp2p.peers.journeys.Stage} names them.
+    stage: str
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """A checkpoint, or the door before it, let somebody not in."""
+
+    #: C{host:port}.
+    address: str
+    #: 32 bytes; None at the door, where nobody has proven who they are.
+    node_id: bytes | None
+    inbound: bool
+    #: The rule, as L{ethp2p.peers.admission.Rule} names it.
+    rule: str
+    #: The same in words.
+    detail: str
+
+
+@attrs.frozen(kw_only=True)
+class ScoreChanged:
+    """A peer's reputation has changed."""
+
+    node_id: bytes
+    #: The offence or merit, in lower case.
+    what: str
+    delta: float
+    #: Afterwards, from 0 to 100.
+    score: float
+    #: What message, which rule.
+    evidence: str
+    #: What follows: C{none}, C{disconnect} or C{ban}.
+    action: str
+    #: Whether it does not follow, because nothing but watching is wanted.
+    dry_run: bool
+
+
+@attrs.frozen(kw_only=True)
+class BanAdded:
+    """A node, an address or a network may not come in any more."""
+
+    #: C{node}, C{ip} or C{subnet}.
+    scope: str
+    subject: str
+    #: Unix time of its end; None when it has none.
+    until: int | None
+    reason: str
+    #: Who decided: C{operator} or C{reputation}.
+    by: str
+
+
+@attrs.frozen(kw_only=True)
+class BanRemoved:
+    """A ban is over."""
+
+    scope: str
+    subject: str
+    #: C{expired}, C{lifted}, or C{displaced} by another when there were too many.
+    why: str
+
+
+@attrs.frozen(kw_only=True)
+class PolicyChanged:
+    """The operator has changed settings while the node runs."""
+
+    #: Names of the options that have other values now.
+    names: tuple[str, ...]
+
+
+@implementer(IEventSink)
+class Subscription:
+    """
+    What a reader has not read yet, such as a WebSocket.  When it is too slow, the oldest is lost and counted.
+    """
+
+    unsubscribe: Callable[[], None]
+
+    def __init__(self, cap: int, kinds: tuple[type, ...]) -> None:
+        self._waiting: deque[object] = deque(maxlen=cap)
+        self._kinds = kinds
+        self._lost = 0
+        self._some: Deferred[None] | None = None
+        #: How many were lost since the beginning.
+        self.lost = 0
+
+    def eventHappened(self, event: object) -> None:
+        """See L{IEventSink}."""
+        if self._kinds and not isinstance(event, self._kinds):
+            return
+        if len(self._waiting) == self._waiting.maxlen:
+            self._lost += 1
+            self.lost += 1
+        self._waiting.append(event)
+        if self._some is not None:
+            some, self._some = self._some, None
+            some.callback(None)
+
+    def take(self) -> tuple[list[object], int]:
+        """All that waits, oldest first, and how many before them were lost since the last time."""
+        events, lost = list(self._waiting), self._lost
+        self._waiting.clear()
+        self._lost = 0
+        return events, lost
+
+    def whenSome(self) -> Deferred[None]:
+        """Fires when L{take} has something.  One may wait at a time; cancel it to wait no more."""
+        if self._waiting:
+            return succeed(None)
+        if self._some is not None:
+            raise LocalProtocolError("somebody waits for these events already")
+
+        def cancelled(_: object) -> None:
+            self._some = None
+
+        self._some = Deferred(cancelled)
+        return self._some
+
+    def close(self) -> None:
+        """Hear no more."""
+        self.unsubscribe()
+        self._waiting.clear()
+        if self._some is not None:
+            self._some.cancel()
+
+
 class Feed:
     """
     Carries events to its subscribers, at once and in order.  A subscriber that raises is logged, and the
@@ -141,6 +277,18 @@ class Feed:
                 self._sinks.remove(sink)
 
         return unsubscribe
+
+    def queue(self, cap: int, *kinds: type) -> Subscription:
+        """
+        Keep events for a reader that takes them when it can.
+
+        @param cap: how many to keep.
+        @param kinds: of these classes only; of all, by default.
+        @raise RuntimeError: there are L{MAX_SUBSCRIBERS} already.
+        """
+        subscription = Subscription(cap, kinds)
+        subscription.unsubscribe = self.subscribe(subscription)
+        return subscription
 
     def publish(self, event: object) -> None:
         """Tell everybody."""

@@ -4,7 +4,10 @@ A node with its windows and its discovery, as its settings say: what C{twistd -n
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -19,6 +22,7 @@ from ethp2p.console import Console
 from ethp2p.devp2p import client_name, discover
 from ethp2p.discovery.database import NodeDatabase
 from ethp2p.discovery.service import DiscoveryService
+from ethp2p.doctor import Facts, examine
 from ethp2p.enode import LocalNode
 from ethp2p.enr.entries import TCP, UDP
 from ethp2p.errors import ConfigError
@@ -26,8 +30,12 @@ from ethp2p.lastwords import dieWith
 from ethp2p.nat import NatService, Outside, Setting, Transport, address_warning
 from ethp2p.networks import NAMES, Network
 from ethp2p.node import Node
-from ethp2p.node.order import OrderedService
-from ethp2p.web import WebService
+from ethp2p.order import OrderedService
+from ethp2p.peers.dialing import objection_to
+from ethp2p.peers.postgres import PostgresPeerStore
+from ethp2p.peers.store import IPeerStore, SqlitePeerStore
+from ethp2p.web import Finding, IPCService, WebService
+from ethp2p.web.service import nodeRegistry
 from ethp2p.web.view import NodeView
 
 
@@ -39,6 +47,11 @@ def _load_chain(config: NodeConfig) -> MemoryChain:
     if chain.network.genesis_hash != network.genesis_hash:
         raise ConfigError(f"chain '{config.chain}': its genesis is not the one of network '{config.network}'")
     return chain
+
+
+def _peer_store(config: NodeConfig, reactor: Any) -> IPeerStore:
+    where = config.peer_store
+    return PostgresPeerStore(where, reactor) if where.startswith("postgres") else SqlitePeerStore(where)
 
 
 class _Whole(OrderedService):
@@ -59,6 +72,7 @@ class _Whole(OrderedService):
         self._reactor = reactor
         self._config = config
         self._key = config.load_nodekey()
+        self._began = 0.0
         self.database = NodeDatabase(config.make_datadir() / "nodes.sqlite")
         self.discovery: DiscoveryService | None = None
         self.nat: NatService | None = None
@@ -145,25 +159,123 @@ class WholeNode(_Whole):
             listen=[serverFromString(reactor, endpoint) for endpoint in config.listen],
             staticPeers=config.static_peers,
             trustedPeers=config.trusted_peers,
-            maxPeers=config.max_peers,
+            policy=config.policy(),
+            store=_peer_store(config, reactor),
             capabilities=discover(),
             client=client_name(config.identity),
-            netrestrict=config.netrestrict,
             seqStore=self.database.seq_store(self._key.public_key.node_id),
         )
         self.node.feed.subscribe(Console())
         self.web: WebService | None = None
-        if config.http:
-            self.web = WebService(config.http, NodeView(self.node), reactor)
-            self.web.setServiceParent(self)  # the first to start is the last to stop
+        self.ipc: IPCService | None = None
+        view = NodeView(self.node, self.setConfig, lambda: examine(self._facts()), self._readiness)
+        if config.http:  # the first to start is the last to stop
+            self.web = WebService(config.http, view, reactor)
+            self.web.setServiceParent(self)
+        if config.ipc:
+            self.ipc = self._openIPC(config, view)
         self.node.setServiceParent(self)
+
+    def _openIPC(self, config: NodeConfig, view: NodeView) -> IPCService | None:
+        try:
+            ipc = IPCService(config.ipc, nodeRegistry(view), view, self._reactor)
+        except ConfigError as error:
+            if config.ipc != str(config.datadir / "ethp2p.ipc"):
+                raise
+            self._log.warn("{why}", why=f"no unix socket for JSON-RPC: {error}")
+            return None
+        ipc.setServiceParent(self)
+        return ipc
+
+    def setConfig(self, values: Mapping[str, object]) -> dict[str, object]:
+        """
+        Change settings while the node runs: all of them, or none.
+
+        @param values: by option name.
+        @return: all settings that can be changed so, as they are now.
+        @raise ConfigError: one cannot be changed so, or has a value that cannot be used.
+        """
+        config = self._config.changed(values)
+        household, policy = self.node.household, config.policy()
+        for node in config.static_peers:
+            objection = objection_to(node, policy)
+            if objection:
+                raise ConfigError(f"static-peer {objection}")
+        self._config = config
+        household.setPolicy(policy, tuple(values))
+        if "static-peer" in values:
+            household.setStatic(config.static_peers)
+        if "trusted-peer" in values:
+            household.setTrusted(config.trusted_peers)
+        return config.live()
+
+    def _readiness(self) -> list[Finding]:
+        """What the node depends on.  Without a place to keep its peers it still does its work."""
+        trouble, ports = self.node.household.keeper.trouble, self.node.listening.ports
+        return [
+            Finding("listening", bool(ports), "peers can call" if ports else "peers cannot call"),
+            Finding("peer store", not trouble, trouble or "peers and bans are kept", matters=False),
+        ]
+
+    def _facts(self) -> Facts:
+        """What the doctor looks at."""
+        config, node, books = self._config, self.node, self.node.household.books
+        chain, own = node.chain, node.local.node
+        head, network = chain.head(), chain.network
+        discovery = self.discovery
+        v4 = None if discovery is None or discovery.v4 is None else discovery.v4.engine
+        ports = [port.getHost() for port in node.listening.ports]
+        key = config.key_file()
+        datadir, seen = config.datadir, key.stat() if key is not None and key.exists() else None
+        dns = network.dns if config.dns is None else config.dns
+        trouble = node.household.keeper.trouble
+        return Facts(
+            network=network.name,
+            genesis_hash=network.genesis_hash,
+            network_id=network.network_id,
+            fork_id=network.fork_id(head.number, head.timestamp),
+            head_number=head.number,
+            head_time=head.timestamp,
+            wall=time.time(),
+            uptime=self._reactor.seconds() - self._began,
+            packets_timed=0 if v4 is None else sum(v4.received.values()),
+            packets_expired=0 if v4 is None else v4.ignored["expired"],
+            tcp_ports=tuple(address.port for address in ports if hasattr(address, "port")),
+            udp_ports=() if discovery is None else (own.udp,),
+            address=own.host,
+            nat=config.nat,
+            nat_state="" if self.nat is None or self.nat.outside.address is None else str(self.nat.outside.address),
+            key_file="" if key is None else str(key),
+            key_mode=None if seen is None else seen.st_mode & 0o777,
+            key_owner=0 if seen is None else seen.st_uid,
+            user=os.getuid(),
+            datadir=str(datadir),
+            datadir_writable=os.access(datadir, os.W_OK),
+            datadir_free=shutil.disk_usage(datadir).free,
+            store_ok=not trouble,
+            store_state=trouble or "peers and bans are kept",
+            inbound=books.roster.inbound,
+            dialed=books.roster.dialed,
+            min_peers=books.policy.min_peers,
+            max_peers=books.policy.max_peers,
+            static_peers=len(books.roster.static),
+            bans=len(books.bans),
+            discovery=discovery is not None,
+            bootnodes=len(config.find_bootnodes(network)),
+            dns_lists=len(dns),
+            found_nodes=0 if discovery is None else len(discovery.nodes(liveOnly=False)),
+            funnel=books.journeys.funnel(),
+        )
 
     def startService(self) -> None:
         """Start all of it."""
+        self._began = self._reactor.seconds()
         super().startService()
         started: list[Deferred[Any]] = [self.node.listening.started]
         if self.web is not None:
             started.append(self.web.started)
+        if self.ipc is not None:
+            started.append(self.ipc.started)
         gatherResults(started, consumeErrors=True).addCallback(self._listening).addErrback(self._deaf)
 
     def _listening(self, _: object) -> None:

@@ -29,12 +29,12 @@ FLOORS = [
     {"rlpx"},
     {"devp2p"},
     {"eth"},
-    {"events"},
+    {"events", "order"},
     {"peers", "chain"},
     {"node"},
     {"web"},
 ]
-ROOF = {"config", "tap", "cli", "console", "lastwords", "whole", "sandbox", "testing"}
+ROOF = {"config", "tap", "cli", "console", "doctor", "lastwords", "whole", "sandbox", "testing"}
 #: Known by every room, knowing none: the vocabulary.
 COMMON = {"", "errors", "interfaces", "limits"}
 #: The household does not know which wire a peer came over.

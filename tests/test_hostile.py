@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -29,8 +30,7 @@ from ethp2p.eth.messages import BlockHeaders, BlockRangeUpdate
 from ethp2p.eth.state import status_of
 from ethp2p.events import Feed, OffenceBooked, PeerDropped
 from ethp2p.limits import WheelTimer
-from ethp2p.node.household import Household
-from ethp2p.peers.roster import Roster
+from ethp2p.peers import Household, Policy
 from ethp2p.rlpx import RLPxFactory
 from ethp2p.rlpx.handshake import Drawn, Initiator
 from ethp2p.rlpx.wire import Packet
@@ -55,14 +55,23 @@ class Scene:
         feed = Feed()
         self.diary = Diary()
         feed.subscribe(self.diary)
-        self.household = Household(Roster(BOB.public_key.node_id), feed, wheel, lambda *_: None)
-        self.household.startService()
+        self.household = Household(
+            BOB.public_key.node_id,
+            Policy(),
+            feed,
+            wheel,
+            clock=self.clock,
+            wall=self.clock.seconds,
+            random=lambda: 0.5,
+        )
         sessions = SessionFactory(
             LocalHello("bob", BOB.public_key),
             [EthFactory(CHAIN, clock=self.clock, wheel=wheel)],
-            self.household,
+            self.household.sessions,
             wheel=wheel,
         )
+        self.household.open((), sessions, lambda node, connected: Deferred())
+        self.household.startService()
         factory = RLPxFactory(BOB, sessions, clock=self.clock, wheel=wheel, isClient=False, random=Tape(seed="bob"))
         factory.doStart()
         address = IPv4Address("TCP", "192.0.2.7", 4000)

@@ -39,13 +39,18 @@ class WholeNodeTests(SynchronousTestCase):
         self.dir = Path(self.mktemp())
 
     def test_without_windows(self) -> None:
-        whole = WholeNode(NodeConfig(datadir=self.dir, http="none"), MemoryReactorClock())
-        self.assertIsNone(whole.web)
+        whole = WholeNode(NodeConfig(datadir=self.dir, http="none", ipc="none"), MemoryReactorClock())
+        self.assertEqual((whole.web, whole.ipc), (None, None))
         self.assertEqual(list(whole), [whole.node])
 
     def test_windows_stop_last(self) -> None:
-        whole = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock())
-        self.assertEqual(list(whole), [whole.web, whole.node])
+        whole = WholeNode(NodeConfig(datadir=self.dir, ipc="/tmp/ethp2p.ipc"), MemoryReactorClock())
+        self.assertEqual(list(whole), [whole.web, whole.ipc, whole.node])
+
+    def test_a_datadir_too_deep_for_a_socket(self) -> None:
+        deep = self.dir / ("d" * 108)
+        self.assertIsNone(WholeNode(NodeConfig(datadir=deep), MemoryReactorClock()).ipc)
+        self.assertRaises(ConfigError, WholeNode, NodeConfig(datadir=deep, ipc=str(deep / "it")), MemoryReactorClock())
 
     def test_settings_arrive(self) -> None:
         settings = NodeConfig(datadir=self.dir, nodekey=KEY.secret.hex(), identity="me", max_peers=7, network="hoodi")
@@ -55,7 +60,8 @@ class WholeNodeTests(SynchronousTestCase):
         self.assertEqual((node.household.roster.max_peers, node.chain.network.network_id), (7, 560048))
 
     def test_the_view(self) -> None:
-        view = NodeView(WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node)
+        node = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node
+        view = NodeView(node, lambda values: {}, list, list)
         verifyObject(INodeFacade, view)
         self.assertEqual((view.listening, view.listen_address, view.peers()), (False, "", []))
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from ethp2p.errors import P2PError
+
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
@@ -18,6 +20,10 @@ T = TypeVar("T")
 SHOW_INTERVAL = 0.2
 #: Characters of a bar.
 BAR = 20
+
+
+class NotReached(P2PError):
+    """No node answers there.  The exit status is its own, so that a script knows this from an answer it dislikes."""
 
 
 def wall() -> float:

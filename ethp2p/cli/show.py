@@ -40,7 +40,13 @@ _SHOWN: dict[bytes, tuple[Entry[Any], Callable[[Any], str]]] = {
 }
 
 
-def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def clean(text: str) -> str:
+    """What somebody else wrote, without what would move a terminal's cursor or hide the rest of a line."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows in lines, each column as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
@@ -54,7 +60,7 @@ def record_lines(record: Record) -> Iterator[str]:
     else:
         yield f"Node ID: not known, the identity scheme is {record.scheme!r}"
     yield f"Record has sequence number {record.seq} and {len(record.pairs)} key/value pairs."
-    yield from _table([("", ascii(key)[1:], _entry(record, key, raw)) for key, raw in record.pairs])
+    yield from table([("", ascii(key)[1:], _entry(record, key, raw)) for key, raw in record.pairs])
 
 
 def _entry(record: Record, key: bytes, raw: bytes) -> str:
@@ -113,7 +119,7 @@ def hello_value(hello: Hello) -> Mapping[str, Any]:
 
 def hello_lines(hello: Hello) -> Iterable[str]:
     """A Hello in lines."""
-    return _table(
+    return table(
         (
             ("Node ID:", PublicKey.parse(hello.node_key).node_id.hex()),
             ("Name:", hello.client),
@@ -146,7 +152,7 @@ def status_lines(status: Status, verdict: Verdict) -> Iterable[str]:
         head = f"{status.head_hash.hex()}, total difficulty {status.total_difficulty}"
     else:
         head = f"{status.latest_hash.hex()}, block {status.latest}; has blocks from {status.earliest}"
-    return _table(
+    return table(
         (
             ("Protocol:    ", f"eth/{status.version}"),  # as wide as the lines of Hello
             ("Network ID:", str(status.network_id)),
@@ -185,7 +191,7 @@ def network_lines(now: float) -> Iterable[str]:
         fork_id = network.fork_id(FAR, int(now))
         due = fork_text(fork_id.next) if fork_id.next else "none known"
         rows.append((network.name, str(network.network_id), network.genesis_hash.hex(), fork_id.hash.hex(), due))
-    return _table(rows)
+    return table(rows)
 
 
 def attribute_lines(counts: Mapping[str, int], nodes: int) -> Iterator[str]:

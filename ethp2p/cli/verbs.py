@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 import ethp2p
-from ethp2p.cli import running, verbs_discovery, verbs_lists, verbs_peers
+from ethp2p.cli import running, verbs_discovery, verbs_household, verbs_lists, verbs_peers
 from ethp2p.cli.parsing import Parser, group, port, verb
 from ethp2p.errors import ConfigError, P2PError
 
@@ -41,6 +41,7 @@ def _parser() -> Parser:
     verbs_discovery.add(verbs)
     verbs_lists.add(verbs)
     verbs_peers.add(verbs)
+    verbs_household.add(verbs)
     verb(verbs, "networks", "Print the networks known by name.", _networks)
     return parser
 
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except P2PError as error:
         print("ethp2p:", " ".join(str(error).split()), file=sys.stderr)
-        return 1
+        return 3 if isinstance(error, running.NotReached) else 1
     except BrokenPipeError:  # the reader has seen enough, as in "ethp2p networks | head -1"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

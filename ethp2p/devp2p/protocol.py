@@ -27,6 +27,7 @@ from ethp2p.devp2p.state import (
     PongReceived,
 )
 from ethp2p.devp2p.wire import MAX_CAPABILITY_NAME, P2P_VERSION, Capability, Hello
+from ethp2p.enode import Node
 from ethp2p.errors import ConfigError, DisconnectReason, NotAdmitted, PeerDisconnected, RemoteProtocolError
 from ethp2p.interfaces import ICapabilityFactory, IHousehold, IMessageProtocol, ISession
 from ethp2p.limits import Clock, Deadline, WheelTimer
@@ -138,6 +139,14 @@ class Session:
     def address(self) -> Any:
         """Its transport address."""
         return self.peer.address
+
+    @property
+    def node(self) -> Node:
+        """The peer's key, and its address; of one that called us, the port is the one it says it listens on."""
+        port = getattr(self.address, "port", 0)
+        if self.inbound:
+            port = self.hello.listen_port if self.hello is not None else 0
+        return Node(self.public_key, getattr(self.address, "host", ""), port if 0 <= port <= 0xFFFF else 0, 0)
 
     def protocols(self) -> dict[str, Mapping[str, Any]]:
         """By name, what each capability says of itself."""
@@ -428,15 +437,21 @@ class SessionFactory:
         self._offered = tuple(
             [Capability(name, version) for name in sorted(self._versions) for version in sorted(self._versions[name])]
         )
+        #: What we said last, and our Hello that says it: nearly always it is the same again.
+        self._said: tuple[LocalHello, Hello] | None = None
 
     def buildProtocol(self, addr: Any) -> Any:
         """
         @param addr: the L{ethp2p.rlpx.RLPxAddress}: C{public_key}, C{node_id}, C{address}, C{inbound}.
         @return: a L{Session}.
         """
-        local = self._local()
-        hello = Hello(P2P_VERSION, local.client, self._offered, local.listen_port, local.public_key.raw)
-        return Session(self, addr, DevP2P(hello, self._versions, addr.public_key.raw))
+        return Session(self, addr, DevP2P(self._hello(self._local()), self._versions, addr.public_key.raw))
+
+    def _hello(self, local: LocalHello) -> Hello:
+        if self._said is None or self._said[0] != local:
+            hello = Hello(P2P_VERSION, local.client, self._offered, local.listen_port, local.public_key.raw)
+            self._said = local, hello
+        return self._said[1]
 
     def doStart(self) -> None:
         """Somebody listens or calls with this factory.  Nothing to do: sessions hold all there is."""

@@ -20,17 +20,18 @@ from ethp2p.crypto.keys import PrivateKey, RandomBytes
 from ethp2p.devp2p import LocalHello, SessionFactory, client_name
 from ethp2p.enr import EthEntry
 from ethp2p.enr.entries import ETH, UDP
-from ethp2p.errors import DisconnectReason, LocalProtocolError, P2PError
+from ethp2p.errors import LocalProtocolError, P2PError, RemoteProtocolError
 from ethp2p.eth import EthFactory, EthProtocol, IEthObserver, messages
 from ethp2p.events import Feed, HeadChanged, PeerStatus, RequestDone
 from ethp2p.interfaces import ICapabilityFactory, IChain
 from ethp2p.limits import WheelTimer
-from ethp2p.node.dialing import DialService, NodeSource, endpointFor
-from ethp2p.node.household import Household, describe
-from ethp2p.node.listening import ListenService, Restricted
-from ethp2p.node.order import OrderedService
-from ethp2p.peers.dialer import Dialer
-from ethp2p.peers.roster import Roster
+from ethp2p.networks import ForkId
+from ethp2p.order import OrderedService
+from ethp2p.peers import Household, Policy
+from ethp2p.peers.dialing import DialService, NodeSource, Watched, endpointFor
+from ethp2p.peers.listening import ListenService
+from ethp2p.peers.sessions import describe
+from ethp2p.peers.store import IPeerStore
 from ethp2p.rlpx import RLPxClientEndpoint, RLPxServerEndpoint, Traffic
 
 #: Most callers of L{Node.whenEthPeer} at one time.
@@ -53,7 +54,7 @@ class Node(OrderedService):
     @ivar feed: tells what happens, as L{ethp2p.events}.
     @ivar local: its own key, address and record.
     @ivar traffic: what went over its connections.
-    @ivar listening: its C{started} fires once peers can call.
+    @ivar household: who is here, who may come, whom it calls.
     """
 
     def __init__(
@@ -65,12 +66,12 @@ class Node(OrderedService):
         listen: Sequence[IStreamServerEndpoint] = (),
         staticPeers: Iterable[enode.Node] = (),
         trustedPeers: Iterable[enode.Node] = (),
-        maxPeers: int = 50,
+        policy: Policy | None = None,
+        store: IPeerStore | None = None,
         ethVersions: Sequence[int] = (66, 67, 68, 69),
         ethProtocol: type[EthProtocol] = EthProtocol,
         capabilities: Sequence[ICapabilityFactory] = (),
         client: str = "",
-        netrestrict: enode.Netrestrict | None = None,
         seqStore: enode.SeqStore | None = None,
         random: RandomBytes = os.urandom,
         jitter: Callable[[], float] = random.random,
@@ -81,11 +82,12 @@ class Node(OrderedService):
         @param listen: where peers may call; by default nobody can.
         @param staticPeers: called until they are here, and again when they are gone.
         @param trustedPeers: let in even when all places are taken.
+        @param policy: limits, weights, and what else the household goes by; by default the usual ones.
+        @param store: where peers and bans are kept between runs; nowhere by default.
         @param ethVersions: the versions of eth to offer.
         @param ethProtocol: what speaks eth with each peer.
         @param capabilities: more languages to offer beside eth.
         @param client: our name in Hello.
-        @param netrestrict: the only networks that peers may be in.
         @param seqStore: where the record's seq is kept between runs.
         @param random: bytes for keys and nonces on the wire.
         @param jitter: numbers from 0 up to 1, to spread waits.
@@ -100,26 +102,44 @@ class Node(OrderedService):
         self._wheel = wheel = WheelTimer(reactor)
         self.local = enode.LocalNode(key, wall_ms=int(reactor.seconds() * 1000), store=seqStore)
         self.eth = EthFactory(chain, self, ethVersions, clock=reactor, wheel=wheel, protocol=ethProtocol)
-        roster = Roster(key.public_key.node_id, maxPeers)
-        roster.trusted.update(peer.node_id for peer in trustedPeers)
-        self.household = Household(roster, self.feed, wheel, self._sessionEnded)
-        self.sessions = SessionFactory(self._hello, (self.eth, *capabilities), self.household, wheel=wheel)
+        self.household = household = Household(
+            key.public_key.node_id,
+            policy or Policy(),
+            self.feed,
+            wheel,
+            clock=reactor,
+            wall=reactor.seconds,
+            random=jitter,
+            store=store,
+        )
+        for peer in trustedPeers:
+            household.books.roster.trust(peer.node_id)
+        self.sessions = SessionFactory(self._hello, (self.eth, *capabilities), household.sessions, wheel=wheel)
         self.traffic = Traffic()
         wire: dict[str, Any] = {"clock": reactor, "wheel": wheel, "random": random, "traffic": self.traffic}
-        doors = [RLPxServerEndpoint(Restricted(one, netrestrict), key, **wire) for one in listen]
-        self.listening = ListenService(doors, self.sessions)
+        doorway = household.doorway
+        doors = [RLPxServerEndpoint(doorway.guard(one), key, failed=doorway.settled, **wire) for one in listen]
 
-        def call(node: enode.Node) -> Deferred[Any]:
-            endpoint = endpointFor(reactor, node.host, node.tcp)
+        def call(node: enode.Node, connected: Callable[[], object]) -> Deferred[Any]:
+            endpoint = Watched(endpointFor(reactor, node.host, node.tcp), connected)
             return RLPxClientEndpoint(endpoint, key, node.public_key, **wire).connect(self.sessions)
 
-        self.dialing = DialService(call, Dialer(jitter), roster, self.feed, wheel, netrestrict)
-        for service in (self.household, self.listening, self.dialing):  # the last stops first
-            service.setServiceParent(self)
+        household.open(doors, self.sessions, call, self._stranger)
+        household.setServiceParent(self)
         for peer in staticPeers:
-            self.dialing.addPeer(peer)
+            household.dialing.addPeer(peer)
         self._tellFork(chain.head())
         self._unobserve: Callable[[], None] = chain.observeHead(self._headChanged)
+
+    @property
+    def listening(self) -> ListenService:
+        """Its C{started} fires once peers can call."""
+        return self.household.listening
+
+    @property
+    def dialing(self) -> DialService:
+        """Calls peers."""
+        return self.household.dialing
 
     def startService(self) -> None:
         """Listen and call."""
@@ -147,26 +167,22 @@ class Node(OrderedService):
             self.local.set_fallback_ip(unspecified.get(address.host, address.host))
         return ports
 
-    def addPeer(self, node: enode.Node) -> bool:
+    def addPeer(self, node: enode.Node) -> Deferred[bool]:
         """
-        Keep a connection to this node: call it, and again whenever it is gone.
+        Keep a connection to this node: call it, and again whenever it is gone, also after a restart.
 
-        @return: False when there are too many static peers.
+        @return: fires, when that is kept, with False if there are too many static peers.
         @raise ethp2p.errors.ConfigError: it has no address to call.
         """
-        return self.dialing.addPeer(node)
+        return self.household.addPeer(node)
 
-    def removePeer(self, node: enode.Node) -> bool:
+    def removePeer(self, node: enode.Node) -> Deferred[bool]:
         """
         Stop wanting this node, and disconnect it.
 
-        @return: whether it was wanted or connected.
+        @return: fires with whether it was wanted or connected.
         """
-        wanted = self.dialing.removePeer(node.node_id)
-        place = self.household.roster.get(node.node_id)
-        if place is not None:
-            place.session.disconnect(DisconnectReason.REQUESTED)
-        return wanted or place is not None
+        return self.household.removePeer(node)
 
     def seekFrom(self, source: NodeSource) -> None:
         """From now on call nodes that C{source} finds, too, while there is room for them."""
@@ -175,8 +191,17 @@ class Node(OrderedService):
     def _hello(self) -> LocalHello:
         return LocalHello(self.client, self.local.public_key, self._port)
 
-    def _sessionEnded(self, node_id: bytes, lasted: float, why: str) -> None:
-        self.dialing.sessionEnded(node_id, lasted, why)
+    def _stranger(self, node: enode.Node) -> str:
+        """By what its record shows that a node follows another chain (EIP-2124); empty if nothing shows it."""
+        entry = None if node.record is None else node.record.get(ETH)
+        if entry is None:
+            return ""
+        head = self.chain.head()
+        try:
+            self.chain.network.check_fork_id(ForkId(entry.fork_hash, entry.fork_next), head.number, head.timestamp)
+        except RemoteProtocolError as rejected:
+            return str(rejected)
+        return ""
 
     # --- the chain
 
@@ -216,6 +241,7 @@ class Node(OrderedService):
         self.feed.publish(
             PeerStatus(peer=describe(protocol.session), protocol=version, status=attrs.asdict(status, recurse=False))
         )
+        self.household.sessions.ready(protocol.session)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(protocol)
@@ -224,6 +250,7 @@ class Node(OrderedService):
         self, protocol: EthProtocol, message: str, items: int, size: int, rtt: float, *, result: str
     ) -> None:
         """See L{IEthObserver}."""
+        self.household.sessions.requestDone(protocol.session, message, size, rtt, result)
         self.feed.publish(
             RequestDone(
                 peer=describe(protocol.session), message=message, items=items, size=size, rtt=rtt, result=result

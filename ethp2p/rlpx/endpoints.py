@@ -7,10 +7,12 @@ What connects or listens with them is a factory of message protocols (L{ethp2p.i
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
+    IAddress,
     IListeningPort,
     IProtocolFactory,
     IStreamClientEndpoint,
@@ -77,14 +79,17 @@ class RLPxServerEndpoint:
         wheel: WheelTimer,
         random: RandomBytes = os.urandom,
         traffic: Traffic | None = None,
+        failed: Callable[[IAddress], object] | None = None,
     ) -> None:
         """
         @param endpoint: accepts the connections below.
         @param key: our static key.
+        @param failed: told the address below of each handshake that failed.
         """
         self._endpoint = endpoint
         self._key = key
         self._options: dict[str, Any] = {"clock": clock, "wheel": wheel, "random": random, "traffic": traffic}
+        self._options["failed"] = failed
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """

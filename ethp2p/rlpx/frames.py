@@ -16,10 +16,9 @@ from typing import Any
 
 import attrs
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CTR, ECB
 
 from ethp2p.codec import rlp
+from ethp2p.crypto import aes
 from ethp2p.crypto.keccak import RunningHash
 from ethp2p.errors import LocalProtocolError, WireError
 from ethp2p.rlpx.errors import BadFrame, BadMAC, FrameTooLarge
@@ -42,14 +41,14 @@ _int = int.from_bytes
 Block = Callable[[bytes], bytes]
 
 
-def stream_cipher(aes_secret: bytes) -> Cipher[CTR]:
+def stream_cipher(aes_secret: bytes) -> Cipher[Any]:
     """The cipher of all that a side sends; each direction begins it anew."""
-    return Cipher(AES(aes_secret), CTR(bytes(16)))
+    return aes.stream(aes_secret)
 
 
 def block_cipher(mac_secret: bytes) -> Block:
     """The cipher inside the MAC."""
-    return Cipher(AES(mac_secret), ECB()).encryptor().update
+    return aes.block(mac_secret)
 
 
 @attrs.define
@@ -69,7 +68,7 @@ class FrameWriter:
 
     __slots__ = ("_aes", "_digest", "_encrypt", "_last", "_update")
 
-    def __init__(self, stream: Cipher[CTR], block: Block, mac: RunningHash) -> None:
+    def __init__(self, stream: Cipher[Any], block: Block, mac: RunningHash) -> None:
         """
         @param stream: what is encrypted with.
         @param block: the cipher inside the MAC.
@@ -142,7 +141,7 @@ class FrameReader:
         "max_frame",
     )
 
-    def __init__(self, stream: Cipher[CTR], block: Block, mac: RunningHash, data: bytes = b"") -> None:
+    def __init__(self, stream: Cipher[Any], block: Block, mac: RunningHash, data: bytes = b"") -> None:
         """
         @param stream: what is decrypted with.
         @param block: the cipher inside the MAC.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import attrs
 
 from ethp2p.crypto.keccak import RunningHash, keccak256, running_keccak256
-from ethp2p.crypto.keys import PrivateKey, PublicKey, RandomBytes, recover
+from ethp2p.crypto.keys import PrivateKey, PublicKey, RandomBytes
 from ethp2p.errors import WireError
 from ethp2p.rlpx import wire
 from ethp2p.rlpx.errors import BadHandshake
@@ -127,7 +127,7 @@ def answer(
 
     @param key: our static key.
     @param packet: the auth packet.
-    @param draw: called when auth is found good, so that a bad one costs no more than looking at it.
+    @param draw: called when auth could be read, so that a stranger's costs no more than looking at it.
     @param random: for the encryption.
     @return: the ack packet, to be sent, and the secrets.
     @raise BadHandshake: the packet is not for us, not well made, or its signature proves nothing.
@@ -135,15 +135,16 @@ def answer(
     try:
         auth = wire.decode_auth(key, packet)
         remote = PublicKey.parse(auth.public_key)
-        ephemeral = recover(auth.signature, _xor(key.ecdh(remote), auth.nonce))
+        signed = _xor(key.ecdh(remote), auth.nonce)
+        drawn = draw()
+        shared = drawn.ephemeral.ecdh_signer(auth.signature, signed)
     except WireError as error:
         raise BadHandshake(f"bad auth: {error}") from None
-    drawn = draw()
     reply = wire.Ack(ephemeral=drawn.ephemeral.public_key.raw, nonce=drawn.nonce)
     ack = (
         wire.encode_ack(reply, remote, padding=drawn.padding, random=random)
         if packet.eip8
         else wire.encode_plain_ack(reply, remote, random=random)
     )
-    aes, mac, ingress, egress = _agree(drawn.ephemeral.ecdh(ephemeral), auth.nonce, drawn.nonce, packet.data, ack)
+    aes, mac, ingress, egress = _agree(shared, auth.nonce, drawn.nonce, packet.data, ack)
     return ack, Secrets(remote, aes, mac, egress, ingress)

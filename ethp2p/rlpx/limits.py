@@ -19,6 +19,8 @@ PIECE = 64 * 1024
 #: Bytes waiting that are written without waiting for the end of the turn; also what is made of big frames at a time,
 #: while TCP has room.
 FLUSH_SIZE = 64 * 1024
+#: Bytes written to one peer before all others have their turn: about a millisecond's work.
+MAX_TURN = 4 * FLUSH_SIZE
 #: Most bytes that wait for a peer that does not read: what a well-behaved writer can have under way when it is
 #: told to pause, and one largest message.
 MAX_UNSENT = 32 * 1024 * 1024 + MAX_FRAME

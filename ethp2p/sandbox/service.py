@@ -26,7 +26,7 @@ from ethp2p.events import PeerDropped, PeerStatus, RequestDone
 from ethp2p.interfaces import IEventSink
 from ethp2p.lastwords import dieWith, exitWith
 from ethp2p.node import Node
-from ethp2p.node.order import OrderedService
+from ethp2p.order import OrderedService
 from ethp2p.sandbox.cast import CAST, Part
 from ethp2p.sandbox.chainmaker import ChainMaker
 from ethp2p.sandbox.report import Report

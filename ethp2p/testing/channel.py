@@ -42,6 +42,7 @@ class StubSession:
     node_id: bytes
     inbound: bool
     address: Any
+    node: Any
     client: str
     capabilities: tuple[str, ...]
     shared: tuple[str, ...]
@@ -259,7 +260,7 @@ def channel_pair(name: str = "test", version: int = 1, *, length: int | None = N
     for number, inbound in ((2, False), (1, True)):
         shared = f"{name}/{version}"
         address = IPv4Address("TCP", f"10.0.0.{number}", 30303)
-        session = StubSession(bytes([number]) * 32, inbound, address, f"stub {number}", (shared,), (shared,))
+        session = StubSession(bytes([number]) * 32, inbound, address, None, f"stub {number}", (shared,), (shared,))
         ends.append(MemoryChannel(name, version, session, length))
         session._channel = ends[-1]
     ends[0].peer, ends[1].peer = ends[1], ends[0]

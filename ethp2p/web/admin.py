@@ -23,7 +23,7 @@ def _node(url: object) -> Node:
         raise InvalidParams(str(error)) from None
 
 
-def _peer_info(peer: IPeerInfo) -> dict[str, Any]:
+def peer_info(peer: IPeerInfo) -> dict[str, Any]:
     info = {
         "enode": peer.node.url,
         "id": peer.node_id.hex(),
@@ -66,15 +66,23 @@ class AdminMethods:
 
     def admin_peers(self) -> list[dict[str, Any]]:
         """Who is connected."""
-        return [_peer_info(peer) for peer in self._facade.peers()]
+        return [peer_info(peer) for peer in self._facade.peers()]
 
-    def admin_addPeer(self, url: str) -> bool:
+    async def admin_addPeer(self, url: str) -> bool:
         """Call this node, and again whenever it is gone."""
-        return self._facade.addPeer(_node(url))
+        return await self._facade.addPeer(_node(url))
 
-    def admin_removePeer(self, url: str) -> bool:
+    async def admin_removePeer(self, url: str) -> bool:
         """Stop calling this node, and disconnect it."""
-        return self._facade.removePeer(_node(url))
+        return await self._facade.removePeer(_node(url))
+
+    async def admin_addTrustedPeer(self, url: str) -> bool:
+        """Let this node in even when all places are taken.  It is not called for that."""
+        return await self._facade.addTrustedPeer(_node(url))
+
+    async def admin_removeTrustedPeer(self, url: str) -> bool:
+        """Trust it no longer.  It stays connected."""
+        return await self._facade.removeTrustedPeer(_node(url))
 
     def net_version(self) -> str:
         """The network's id, in decimal."""
@@ -99,11 +107,20 @@ class AdminMethods:
         return "0x" + keccak256(bytes.fromhex(data[2:])).hex()
 
 
-def adminRegistry(facade: INodeFacade) -> Registry:
-    """All of them, ready to be called."""
-    methods = AdminMethods(facade)
-    registry = Registry()
-    for name in dir(AdminMethods):
+def registerAll(registry: Registry, methods: object) -> None:
+    """Every method of C{methods}, by its name."""
+    for name in dir(type(methods)):
         if not name.startswith("_"):
             registry.register(name, getattr(methods, name))
+
+
+def adminRegistry(facade: INodeFacade) -> Registry:
+    """All of them, ready to be called, and C{rpc_modules}, which tells clients such as geth's console what there is."""
+    registry = Registry()
+    registerAll(registry, AdminMethods(facade))
+
+    def modules() -> dict[str, str]:
+        return {name.partition("_")[0]: "1.0" for name in registry.names()}
+
+    registry.register("rpc_modules", modules)
     return registry

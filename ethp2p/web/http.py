@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from ipaddress import ip_address
 from typing import Any
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from ethp2p.web.facade import Finding
 from ethp2p.web.registry import Registry
 
 #: Most bytes of a request's body.
@@ -27,6 +28,11 @@ MAX_DROPPED = 8 << 20
 IDLE = 60.0
 #: What a JSON-RPC call may call itself.  A web page can send any other type to any host without asking first.
 CONTENT_TYPES = frozenset((b"application/json", b"application/json-rpc", b"application/jsonrequest"))
+#: What is at which path.
+WHERE = (
+    "POST / is JSON-RPC 2.0, GET /ws is the same with subscriptions, GET /metrics is for Prometheus, "
+    "GET /livez and /readyz are health"
+)
 
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?")
 
@@ -65,7 +71,7 @@ class Refusal(Resource):
 
     def render(self, request: BoundedRequest) -> bytes:
         """Say it."""
-        return _text(request, self.line, self.code)
+        return textPage(request, self.line, self.code)
 
 
 class NotFound(Refusal):
@@ -77,7 +83,8 @@ class NotFound(Refusal):
         super().__init__(404, "there is nothing here")
 
 
-def _body(request: BoundedRequest, kind: bytes, body: bytes, code: int = 200) -> bytes:
+def page(request: BoundedRequest, kind: bytes, body: bytes, code: int = 200) -> bytes:
+    """Give C{body}, which no browser is to take for anything but C{kind}."""
     request.setResponseCode(code)
     request.setHeader(b"Content-Type", kind)
     request.setHeader(b"X-Content-Type-Options", b"nosniff")
@@ -85,8 +92,9 @@ def _body(request: BoundedRequest, kind: bytes, body: bytes, code: int = 200) ->
     return body
 
 
-def _text(request: BoundedRequest, line: str, code: int = 200) -> bytes:
-    return _body(request, b"text/plain; charset=utf-8", line.encode() + b"\n", code)
+def textPage(request: BoundedRequest, line: str, code: int = 200) -> bytes:
+    """Give one line of text."""
+    return page(request, b"text/plain; charset=utf-8", line.encode() + b"\n", code)
 
 
 def _safe_host(header: bytes) -> bool:
@@ -166,13 +174,13 @@ class Root(Resource):
 
     def render_GET(self, request: BoundedRequest) -> bytes:
         """For people."""
-        return _text(request, f"{self._title()}: POST / is JSON-RPC 2.0, GET /livez and /readyz are health")
+        return textPage(request, f"{self._title()}: {WHERE}")
 
     def render_POST(self, request: BoundedRequest) -> bytes | int:
         """For programs."""
         kinds = request.requestHeaders.getRawHeaders(b"Content-Type", [b""])
         if kinds[0].partition(b";")[0].strip().lower() not in CONTENT_TYPES:
-            return _text(request, "send JSON-RPC as application/json", 415)
+            return textPage(request, "send JSON-RPC as application/json", 415)
         assert request.content is not None  # from gotLength on
         answer: Deferred[bytes] = self._registry.answer(request.content.read())
         gone: Deferred[None] = request.notifyFinish()
@@ -183,7 +191,7 @@ class Root(Resource):
                 return
             if body:
                 request.setHeader(b"Content-Length", b"%d" % len(body))
-                request.write(_body(request, b"application/json", body))
+                request.write(page(request, b"application/json", body))
             else:
                 request.setResponseCode(204)
             request.finish()
@@ -198,14 +206,17 @@ class Root(Resource):
 
 class Health(Resource):
     """
-    Whether the node is well: 200 or 503, and the same as JSON.
+    Whether the node is well, and all that it depends on: 200, or 503 when something that matters is not there.
     """
 
-    def __init__(self, ok: Callable[[], bool]) -> None:
+    def __init__(self, look: Callable[[], Iterable[Finding]]) -> None:
         super().__init__()
-        self._ok = ok
+        self._look = look
 
     def render_GET(self, request: BoundedRequest) -> bytes:
-        """One object, C{ok} in it."""
-        ok = self._ok()
-        return _body(request, b"application/json", json.dumps({"ok": ok}).encode() + b"\n", 200 if ok else 503)
+        """One object: C{ok}, and C{checks}, each with C{name}, C{ok}, C{matters} and C{detail}."""
+        found = list(self._look())
+        ok = all(finding.ok for finding in found if finding.matters)
+        checks = [{"name": each.name, "ok": each.ok, "matters": each.matters, "detail": each.words} for each in found]
+        body = json.dumps({"ok": ok, "checks": checks}).encode() + b"\n"
+        return page(request, b"application/json", body, 200 if ok else 503)

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from ethp2p.errors import P2PError
+from ethp2p.errors import ConfigError, P2PError
 
 #: Most calls in one batch.
 MAX_BATCH = 100
@@ -77,7 +77,8 @@ def _parse(body: bytes) -> Any:
         raise ParseError from None
 
 
-def _encode(value: object) -> bytes:
+def encode(value: object) -> bytes:
+    """A JSON text without spaces."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -89,8 +90,9 @@ def _checked_id(value: object) -> object:
     raise InvalidRequest("an id is a text, a number or null")
 
 
-def _failed(request_id: object, error: RPCError) -> bytes:
-    return _encode({"jsonrpc": "2.0", "id": request_id, "error": {"code": error.code, "message": str(error)}})
+def failed(request_id: object, error: RPCError) -> bytes:
+    """The answer that says so."""
+    return encode({"jsonrpc": "2.0", "id": request_id, "error": {"code": error.code, "message": str(error)}})
 
 
 class Registry:
@@ -100,13 +102,18 @@ class Registry:
 
     _log = Logger()
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Registry | None = None) -> None:
+        """
+        @param parent: has what is not here.
+        """
+        self._parent = parent
         self._methods: dict[str, tuple[Callable[..., Any], inspect.Signature]] = {}
 
     def register(self, name: str, method: Callable[..., Any]) -> None:
         """
         @param method: takes JSON values and returns one, or a C{Deferred} or coroutine of one.  What it raises
-            of L{P2PError} is told to the caller: an L{RPCError} with its own code.  Anything else is logged.
+            of L{P2PError} is told to the caller: an L{RPCError} with its own code, a L{ConfigError} as invalid
+            params.  Anything else is logged.
         @raise ValueError: the name is taken.
         """
         if name in self._methods:
@@ -115,7 +122,8 @@ class Registry:
 
     def names(self) -> tuple[str, ...]:
         """All methods, sorted."""
-        return tuple(sorted(self._methods))
+        above = () if self._parent is None else self._parent.names()
+        return tuple(sorted({*self._methods, *above}))
 
     def answer(self, body: bytes) -> Deferred[bytes]:
         """
@@ -132,7 +140,7 @@ class Registry:
             if not 0 < len(request) <= MAX_BATCH:
                 raise InvalidRequest(f"a batch of {len(request)} calls, not of 1 to {MAX_BATCH}")
         except RPCError as error:
-            return _failed(None, error)
+            return failed(None, error)
         answers: list[bytes] = []
         room = MAX_ANSWER
         for each in request:
@@ -152,31 +160,31 @@ class Registry:
             if request.get("jsonrpc") != "2.0" or not isinstance(name, str):
                 raise InvalidRequest
         except InvalidRequest as error:
-            return _failed(request_id, error)
+            return failed(request_id, error)
         try:
             if room <= 0:
                 raise AnswerTooLarge
             result = await self._call(name, [] if params is None else params)
-            answer = _encode({"jsonrpc": "2.0", "id": request_id, "result": result})
+            answer = encode({"jsonrpc": "2.0", "id": request_id, "result": result})
             if len(answer) > room:
                 raise AnswerTooLarge
         except CancelledError:
             raise
         except RPCError as error:
-            answer = _failed(request_id, error)
+            answer = failed(request_id, error)
+        except ConfigError as error:
+            answer = failed(request_id, InvalidParams(str(error)))
         except P2PError as error:
-            answer = _failed(request_id, RPCError(str(error)))
+            answer = failed(request_id, RPCError(str(error)))
         except Exception:  # noqa: BLE001  a fault of ours: the log hears of it, the caller only that there is one
             self._log.failure("JSON-RPC method {method} failed", method=name)
-            answer = _failed(request_id, InternalError())
+            answer = failed(request_id, InternalError())
         return answer if "id" in request else b""
 
     async def _call(self, name: str, params: object) -> object:
-        if name not in self._methods:
-            raise MethodNotFound(f"the method {name[:64]} does not exist")
+        method, signature = self._find(name)
         if not isinstance(params, (list, dict)):
             raise InvalidParams("params are a list or an object")
-        method, signature = self._methods[name]
         args, kwargs = (params, {}) if isinstance(params, list) else ([], params)
         try:
             signature.bind(*args, **kwargs)
@@ -184,3 +192,10 @@ class Registry:
             raise InvalidParams(f"{name}: {error}") from None
         result: object = method(*args, **kwargs)
         return await result if isinstance(result, Awaitable) else result
+
+    def _find(self, name: str) -> tuple[Callable[..., Any], inspect.Signature]:
+        if name in self._methods:
+            return self._methods[name]
+        if self._parent is None:
+            raise MethodNotFound(f"the method {name[:64]} does not exist")
+        return self._parent._find(name)

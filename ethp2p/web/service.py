@@ -11,64 +11,28 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
-from twisted.internet.protocol import Protocol
-from twisted.protocols.policies import WrappingFactory
+from twisted.internet.interfaces import IListeningPort
 
-from ethp2p.errors import P2PError
-from ethp2p.web.admin import adminRegistry
-from ethp2p.web.facade import INodeFacade
+from ethp2p.web.admin import adminRegistry, registerAll
+from ethp2p.web.conversation import Switchboard, refuseSubscriptions
+from ethp2p.web.doorkeeper import CannotListen, Doorkeeper
+from ethp2p.web.facade import Finding, INodeFacade
+from ethp2p.web.household import HouseholdMethods
 from ethp2p.web.http import Door, Health, Root
+from ethp2p.web.metrics import Metrics
+from ethp2p.web.registry import Registry
+from ethp2p.web.websocket import WebSocketResource
 
-#: Most connections at one time.
-MAX_CONNECTIONS = 128
-#: Seconds that a stopping server gives its clients to read what they asked for.
-GOODBYE = 1.0
-
-
-class Doorkeeper(WrappingFactory):
-    """
-    Counts who comes in, so that nobody takes all our sockets, and sees everybody out.
-    """
-
-    noisy = False
-
-    def __init__(self, door: Door, reactor: Any) -> None:
-        super().__init__(door)
-        self._reactor = reactor
-        self._empty: Deferred[None] | None = None
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """None, which closes the connection, when there are L{MAX_CONNECTIONS}."""
-        return None if len(self.protocols) >= MAX_CONNECTIONS else super().buildProtocol(addr)
-
-    def unregisterProtocol(self, p: Protocol) -> None:
-        """One has left."""
-        super().unregisterProtocol(p)
-        if not self.protocols and self._empty is not None:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
-
-    def dismiss(self) -> Deferred[None]:
-        """Close every connection.  Fires when the last is gone, at most L{GOODBYE} seconds later."""
-        done: Deferred[None] = Deferred()
-        if not self.protocols:
-            done.callback(None)
-            return done
-        self._empty = done
-        last = self._reactor.callLater(GOODBYE, self._abort)
-        for protocol in tuple(self.protocols):
-            protocol.unregisterProducer()
-            protocol.loseConnection()
-        return done.addBoth(lambda _: last.cancel() if last.active() else None)
-
-    def _abort(self) -> None:
-        for protocol in tuple(self.protocols):
-            protocol.abortConnection()
+#: That somebody reads it says it all.
+_ALIVE = Finding("reactor", True, "it answers")
 
 
-class CannotListen(P2PError):
-    """The windows cannot be opened at this address."""
+def nodeRegistry(facade: INodeFacade) -> Registry:
+    """Every method of a node."""
+    registry = adminRegistry(facade)
+    registerAll(registry, HouseholdMethods(facade))
+    refuseSubscriptions(registry)
+    return registry
 
 
 class WebService(Service):
@@ -85,10 +49,13 @@ class WebService(Service):
         @param endpoint: where to listen, a Twisted server endpoint as text.
         """
         self.endpoint = endpoint
-        self.registry = adminRegistry(facade)
+        self.registry = nodeRegistry(facade)
         self.root = Root(self.registry, lambda: facade.client)
-        self.root.putChild(b"livez", Health(lambda: True))
-        self.root.putChild(b"readyz", Health(lambda: facade.listening))
+        self.root.putChild(b"livez", Health(lambda: [_ALIVE]))
+        self.root.putChild(b"readyz", Health(lambda: facade.readiness()))
+        self.root.putChild(b"metrics", Metrics(facade))
+        self._sockets = WebSocketResource(Switchboard(self.registry, facade), reactor)
+        self.root.putChild(b"ws", self._sockets)
         self.started: Deferred[str] = Deferred()
         self._reactor = reactor
         self._doorkeeper = Doorkeeper(Door(self.root, reactor), reactor)
@@ -122,9 +89,10 @@ class WebService(Service):
         port, self._port = self._port, None
         if port is not None:
             await maybeDeferred(port.stopListening)
+        self._sockets.goodbye()
         await self._doorkeeper.dismiss()
 
     def stopService(self) -> Deferred[None]:
-        """Close the door and see everybody out.  Fires when all are gone, L{GOODBYE} seconds later at most."""
+        """Close the door and see everybody out.  Fires when all are gone."""
         super().stopService()
         return Deferred.fromCoroutine(self._close())

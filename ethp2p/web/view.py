@@ -4,17 +4,24 @@ A whole node, seen through its windows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
 from ethp2p import enode
 from ethp2p.devp2p import Session
+from ethp2p.events import Feed
 from ethp2p.node import Node
+from ethp2p.peers.bans import Ban
+from ethp2p.peers.journeys import Attempt
+from ethp2p.peers.reputation import Entry
 from ethp2p.peers.roster import Place
-from ethp2p.web.facade import INodeFacade, IPeerInfo
+from ethp2p.web.admin import peer_info
+from ethp2p.web.facade import Finding, INodeFacade, IPeerInfo, Sample
+from ethp2p.web.figures import samples
 
 
 def _host_port(address: Any) -> str:
@@ -54,12 +61,8 @@ class PeerView:
 
     @property
     def node(self) -> enode.Node:
-        """See L{IPeerInfo}.  Of one that called us, the port is the one it says it listens on."""
-        session = self._session
-        host, port = getattr(session.address, "host", ""), getattr(session.address, "port", 0)
-        if session.inbound:
-            port = session.hello.listen_port if session.hello is not None else 0
-        return enode.Node(session.public_key, host, port if 0 <= port <= 0xFFFF else 0, 0)
+        """See L{IPeerInfo}."""
+        return self._session.node
 
     @property
     def local(self) -> str:
@@ -96,10 +99,16 @@ class PeerView:
 @attrs.frozen
 class NodeView:
     """
-    A L{Node}.
+    A L{Node}, and what its owner lets its windows do.
     """
 
     _node: Node
+    #: Changes settings; see L{INodeFacade.setConfig}.
+    _setConfig: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    #: See L{INodeFacade.doctor}.
+    _examine: Callable[[], list[Finding]]
+    #: See L{INodeFacade.readiness}.
+    _readiness: Callable[[], list[Finding]]
 
     @property
     def client(self) -> str:
@@ -139,10 +148,106 @@ class NodeView:
         """See L{INodeFacade}."""
         return [PeerView(place) for place in self._node.household.roster.added()]
 
-    def addPeer(self, node: enode.Node) -> bool:
+    @property
+    def feed(self) -> Feed:
         """See L{INodeFacade}."""
-        return self._node.addPeer(node)
+        return self._node.feed
 
-    def removePeer(self, node: enode.Node) -> bool:
+    def addPeer(self, node: enode.Node) -> Deferred[bool]:
         """See L{INodeFacade}."""
-        return self._node.removePeer(node)
+        return self._node.household.addPeer(node)
+
+    def removePeer(self, node: enode.Node) -> Deferred[bool]:
+        """See L{INodeFacade}."""
+        return self._node.household.removePeer(node)
+
+    def addTrustedPeer(self, node: enode.Node) -> Deferred[bool]:
+        """See L{INodeFacade}."""
+        return self._node.household.trust(node).addCallback(lambda changed: True)
+
+    def removeTrustedPeer(self, node: enode.Node) -> Deferred[bool]:
+        """See L{INodeFacade}."""
+        return self._node.household.trust(node, False).addCallback(lambda changed: True)
+
+    def explainPeer(self, subject: str) -> dict[str, Any]:
+        """See L{INodeFacade}."""
+        known = self._node.household.explain(subject)
+        session = None if known.place is None else known.place.session
+        node = known.node if session is None else session.node
+        return {
+            "subject": known.subject,
+            "id": None if known.node_id is None else known.node_id.hex(),
+            "verdict": known.verdict,
+            "next": known.next,
+            "enode": None if node is None else node.url,
+            "client": None if session is None else session.client,
+            "capabilities": [] if session is None else list(session.capabilities),
+            "static": known.static,
+            "trusted": known.trusted,
+            "connected": None if known.place is None else peer_info(PeerView(known.place)),
+            "attempts": [_attempt(attempt) for attempt in known.attempts],
+            "refusals": [attrs.asdict(refusal) for refusal in known.refusals],
+            "score": round(known.score, 1),
+            "ledger": [_entry(entry, known.now) for entry in known.ledger],
+            "ban": None if known.ban is None else _ban(known.ban),
+        }
+
+    def ban(self, subject: str, seconds: float | None, reason: str) -> Deferred[Mapping[str, Any]]:
+        """See L{INodeFacade}: also C{kept}, whether it will be there after a restart."""
+        banning = self._node.household.ban(subject, seconds, reason)
+        return banning.addCallback(lambda banned: {**_ban(banned[0]), "kept": banned[1]})
+
+    def unban(self, subject: str) -> Deferred[bool]:
+        """See L{INodeFacade}."""
+        return self._node.household.unban(subject)
+
+    def bans(self) -> list[Mapping[str, Any]]:
+        """See L{INodeFacade}."""
+        books = self._node.household.books
+        return [_ban(ban) for ban in books.bans.listed(books.wall())]
+
+    def dialFunnel(self) -> Mapping[str, Any]:
+        """See L{INodeFacade}."""
+        return self._node.household.books.journeys.funnel()
+
+    def setConfig(self, values: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        """See L{INodeFacade}."""
+        return maybeDeferred(self._setConfig, values)
+
+    def doctor(self) -> Deferred[list[Finding]]:
+        """See L{INodeFacade}."""
+        return maybeDeferred(self._examine)
+
+    def readiness(self) -> list[Finding]:
+        """See L{INodeFacade}."""
+        return self._readiness()
+
+    def samples(self) -> Iterable[Sample]:
+        """See L{INodeFacade}."""
+        return samples(self._node)
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "began": attempt.began,
+        "address": attempt.address,
+        "inbound": attempt.inbound,
+        "stages": [{"stage": stage.label, "seconds": round(seconds, 3)} for stage, seconds in attempt.reached],
+        "cause": None if attempt.cause is None else attempt.cause.value,
+        "words": attempt.words,
+        "lasted": attempt.lasted,
+    }
+
+
+def _entry(entry: Entry, now: float) -> dict[str, Any]:
+    return {
+        "what": entry.what.name.lower(),
+        "delta": round(entry.delta, 2),
+        "score": round(entry.score, 1),
+        "evidence": entry.evidence,
+        "ago": round(now - entry.at, 1),
+    }
+
+
+def _ban(ban: Ban) -> dict[str, Any]:
+    return {**attrs.asdict(ban), "scope": ban.scope.value}

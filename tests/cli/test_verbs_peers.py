@@ -18,6 +18,7 @@ from ethp2p.errors import DisconnectReason, PeerDisconnected
 from ethp2p.eth.messages import Status66
 from ethp2p.networks import ForkId
 from ethp2p.node import Node
+from ethp2p.peers import Policy
 from ethp2p.sandbox.chainmaker import ChainMaker
 from tests.cli.support import NetworkCase
 from tests.cli.test_greet import HELLO_OF_PEER
@@ -31,6 +32,7 @@ URL = f"enode://{key(1).public_key.raw.hex()}@{address(1)}:30303"
 class PeerCase(NetworkCase):
     def start(self, chain: MemoryChain | None = None, **settings: Any) -> Node:
         host = self.network.host(address(1))
+        settings.setdefault("policy", Policy(inbound_throttle=0))  # each verb calls anew
         listen = [TCP4ServerEndpoint(host, 30303)]
         node = Node(host, key(1), chain or MemoryChain(SEPOLIA), listen=listen, client="Peer/v1", **settings)
         node.startService()
@@ -71,7 +73,7 @@ class PingTests(PeerCase):
         self.assertIn("no address to call", self.fails(1, "rlpx", "ping", URL.partition("@")[0]))
 
     def test_refused(self) -> None:
-        self.start(maxPeers=0)
+        self.start(policy=Policy(max_peers=0))
         self.assertEqual(self.fails(1, "rlpx", "ping", URL), "ethp2p: the peer disconnected: too many peers")
 
     def test_failures_are_one_line(self) -> None:

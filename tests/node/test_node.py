@@ -15,10 +15,11 @@ from ethp2p.enr.entries import ETH, TCP
 from ethp2p.errors import ConfigError, DisconnectReason, LocalProtocolError, Offence
 from ethp2p.events import DialFailed, HeadChanged, OffenceBooked, PeerAdded, PeerDropped, PeerStatus, RequestDone
 from ethp2p.node import Node, service
-from ethp2p.node.listening import CannotListen
-from ethp2p.node.order import STOP_DEADLINE
 from ethp2p.node.service import NodeStopped
+from ethp2p.order import STOP_DEADLINE
+from ethp2p.peers import Policy
 from ethp2p.peers.dialer import FAR_BACKOFF, NEAR_BACKOFF
+from ethp2p.peers.listening import CannotListen
 from ethp2p.sandbox.chainmaker import ChainMaker
 from tests.node.support import PORT, Town
 
@@ -70,7 +71,7 @@ class MeetingTests(SynchronousTestCase):
         for chain in (stranger, node.chain):
             self.assertIn(chain.head().hash.hex(), dropped.detail)
         self.assertEqual([event.offence for event in one.of(OffenceBooked)], [Offence.WRONG_CHAIN])
-        self.assertEqual(node.household.offences[Offence.WRONG_CHAIN], 1)
+        self.assertEqual(node.household.books.offences[Offence.WRONG_CHAIN], 1)
         self.assertEqual(len(node.household.roster), 0)
 
     def test_useless(self) -> None:
@@ -85,7 +86,7 @@ class MeetingTests(SynchronousTestCase):
     def test_full(self) -> None:
         """When all places are taken a caller hears TooManyPeers; a trusted one comes in."""
         town = Town()
-        node, _ = town.node(1, maxPeers=2, trustedPeers=[town.address(4)])  # one place for callers
+        node, _ = town.node(1, policy=Policy(max_peers=2), trustedPeers=[town.address(4)])  # one place for callers
         _, two = town.node(2, staticPeers=[town.address(1)])
         town.network.run_until(lambda: two.of(PeerStatus))
         _, three = town.node(3, staticPeers=[town.address(1)])
@@ -207,18 +208,18 @@ class CallingTests(SynchronousTestCase):
         town.node(1)
         node, diary = town.node(2, staticPeers=[town.address(1)])
         town.network.run_until(lambda: diary.of(PeerStatus))
-        self.assertTrue(node.removePeer(town.address(1)))
+        self.assertTrue(self.successResultOf(node.removePeer(town.address(1))))
         town.network.advance(100.0)
         self.assertEqual(len(diary.of(PeerDropped)), 1)
         self.assertEqual(node.dialing.attempts, 1)
-        self.assertFalse(node.removePeer(town.address(1)))
+        self.assertFalse(self.successResultOf(node.removePeer(town.address(1))))
 
     def test_remove_while_calling(self) -> None:
         """Removing gives up the call under way."""
         town = Town()
         town.network.host("10.0.0.9").vanish()
         node, _ = town.node(1, staticPeers=[town.address(9)])
-        self.assertTrue(node.removePeer(town.address(9)))
+        self.assertTrue(self.successResultOf(node.removePeer(town.address(9))))
         town.network.advance(100.0)
         self.assertEqual(node.dialing.attempts, 1)
 

@@ -5,16 +5,20 @@ A node that windows can look into, and a client that speaks HTTP to them in memo
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import implementer
 
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.enode import Node
-from ethp2p.web import INodeFacade, IPeerInfo
+from ethp2p.errors import ConfigError
+from ethp2p.events import Feed
+from ethp2p.web import Finding, INodeFacade, IPeerInfo, Sample
 from ethp2p.web.http import Door
 
 KEY = PrivateKey.parse(b"\x01" * 32)
@@ -47,6 +51,11 @@ class FakeNode:
     connected: list[FakePeer] = attrs.field(factory=list)
     calls: list[tuple[str, str]] = attrs.field(factory=list)
     full: bool = False
+    feed: Feed = attrs.field(factory=Feed)
+    banned: dict[str, dict[str, Any]] = attrs.field(factory=dict)
+    findings: list[Finding] = attrs.field(factory=lambda: [Finding("listening", True, "on 0.0.0.0:30303")])
+    numbers: list[Sample] = attrs.field(factory=list)
+    settings: dict[str, Any] = attrs.field(factory=lambda: {"max-peers": 50})
 
     def describeProtocols(self) -> dict[str, dict[str, Any]]:
         return {"eth": {"network": self.network_id}}
@@ -54,13 +63,54 @@ class FakeNode:
     def peers(self) -> list[FakePeer]:
         return self.connected
 
-    def addPeer(self, node: Node) -> bool:
+    def addPeer(self, node: Node) -> Deferred[bool]:
         self.calls.append(("add", node.url))
-        return not self.full
+        return succeed(not self.full)
 
-    def removePeer(self, node: Node) -> bool:
+    def removePeer(self, node: Node) -> Deferred[bool]:
         self.calls.append(("remove", node.url))
-        return True
+        return succeed(True)
+
+    def addTrustedPeer(self, node: Node) -> Deferred[bool]:
+        self.calls.append(("trust", node.url))
+        return succeed(True)
+
+    def removeTrustedPeer(self, node: Node) -> Deferred[bool]:
+        self.calls.append(("untrust", node.url))
+        return succeed(True)
+
+    def explainPeer(self, subject: str) -> Mapping[str, Any]:
+        if subject.startswith("x"):
+            raise ConfigError(f"{subject}: neither a node nor an address")
+        return {"subject": subject, "verdict": "it was never heard of"}
+
+    def ban(self, subject: str, seconds: float | None, reason: str) -> Deferred[Mapping[str, Any]]:
+        self.banned[subject] = {"scope": "ip", "subject": subject, "seconds": seconds, "reason": reason}
+        return succeed(self.banned[subject])
+
+    def unban(self, subject: str) -> Deferred[bool]:
+        return succeed(self.banned.pop(subject, None) is not None)
+
+    def bans(self) -> list[Mapping[str, Any]]:
+        return list(self.banned.values())
+
+    def dialFunnel(self) -> Mapping[str, Any]:
+        return {"stages": {"found": 3, "tcp": 1}, "failures": {"tcp": {"refused": 2}}}
+
+    def setConfig(self, values: Mapping[str, Any]) -> Deferred[Mapping[str, Any]]:
+        if not values.keys() <= self.settings.keys():
+            return fail(ConfigError("that cannot be changed while the node runs"))
+        self.settings |= values
+        return succeed(self.settings)
+
+    def doctor(self) -> Deferred[list[Finding]]:
+        return succeed(self.findings)
+
+    def readiness(self) -> list[Finding]:
+        return self.findings
+
+    def samples(self) -> list[Sample]:
+        return self.numbers
 
 
 @attrs.frozen

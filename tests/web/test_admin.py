@@ -40,8 +40,19 @@ class AdminTests(SynchronousTestCase):
         verifyObject(IPeerInfo, FakePeer())
 
     def test_names(self) -> None:
-        names = "admin_addPeer admin_nodeInfo admin_peers admin_removePeer net_listening net_peerCount net_version"
-        self.assertEqual(self.registry.names(), (*names.split(), "web3_clientVersion", "web3_sha3"))
+        names = {
+            "admin": "addPeer addTrustedPeer nodeInfo peers removePeer removeTrustedPeer",
+            "net": "listening peerCount version",
+            "rpc": "modules",
+            "web3": "clientVersion sha3",
+        }
+        self.assertEqual(
+            self.registry.names(),
+            tuple(f"{namespace}_{name}" for namespace, each in names.items() for name in each.split()),
+        )
+
+    def test_modules(self) -> None:
+        self.assertEqual(self.call("rpc_modules"), {"admin": "1.0", "net": "1.0", "rpc": "1.0", "web3": "1.0"})
 
     def test_node_info(self) -> None:
         self.node.node = Node.from_record(RECORD)
@@ -85,7 +96,9 @@ class AdminTests(SynchronousTestCase):
     def test_add_and_remove(self) -> None:
         self.assertIs(self.call("admin_addPeer", URL), True)
         self.assertIs(self.call("admin_removePeer", URL), True)
-        self.assertEqual(self.node.calls, [("add", URL), ("remove", URL)])
+        self.assertIs(self.call("admin_addTrustedPeer", URL), True)
+        self.assertIs(self.call("admin_removeTrustedPeer", URL), True)
+        self.assertEqual(self.node.calls, [("add", URL), ("remove", URL), ("trust", URL), ("untrust", URL)])
         self.node.full = True
         self.assertIs(self.call("admin_addPeer", RECORD.text), False)
 

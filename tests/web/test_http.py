@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from ethp2p.web.facade import Finding
 from ethp2p.web.http import CONTENT_TYPES, IDLE, MAX_BODY, MAX_DROPPED, Health, Root
 from ethp2p.web.registry import Registry
 from tests.web.support import Client, door
@@ -23,9 +24,9 @@ class HTTPTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.registry = Registry()
         self.registry.register("echo", lambda value: value)
-        self.well = True
+        self.found = [Finding("port", True, "30303"), Finding("store", True, "kept in a file", matters=False)]
         root = Root(self.registry, lambda: "ethp2p/v0.1.0")
-        root.putChild(b"readyz", Health(lambda: self.well))
+        root.putChild(b"readyz", Health(lambda: self.found))
         self.door = door(root)
         self.client = Client(self.door)
 
@@ -143,7 +144,8 @@ class HTTPTests(SynchronousTestCase):
     def test_pages(self) -> None:
         response = self.request("GET /")
         self.assertEqual((response.code, response.headers["content-type"]), (200, "text/plain; charset=utf-8"))
-        self.assertIn(b"JSON-RPC", response.body)
+        for path in (b"POST / is JSON-RPC", b"/ws", b"/metrics", b"/livez", b"/readyz"):
+            self.assertIn(path, response.body)
         for path in ("/x", "//", "/readyz/x", "/.", "/%2e%2e/"):
             self.assertEqual(self.request(f"GET {path}").code, 404, path)
         self.assertEqual(self.request("DELETE /").code, 501)
@@ -152,13 +154,22 @@ class HTTPTests(SynchronousTestCase):
 
     def test_health(self) -> None:
         response = self.request("GET /readyz")
-        self.assertEqual((response.code, response.json), (200, {"ok": True}))
-        self.well = False
-        response = self.request("GET /readyz")
-        self.assertEqual((response.code, response.json), (503, {"ok": False}))
+        self.assertEqual((response.code, response.headers["content-type"]), (200, "application/json"))
+        checks = [
+            {"name": "port", "ok": True, "matters": True, "detail": "30303"},
+            {"name": "store", "ok": True, "matters": False, "detail": "kept in a file"},
+        ]
+        self.assertEqual(response.json, {"ok": True, "checks": checks})
+
+    def test_ill_health(self) -> None:
+        for port, store, code in ((True, False, 200), (False, True, 503), (False, False, 503)):
+            self.found = [Finding("port", port, ""), Finding("store", store, "the disk is full", matters=False)]
+            response = self.request("GET /readyz")
+            self.assertEqual((response.code, response.json["ok"]), (code, code == 200))
+            self.assertEqual([check["ok"] for check in response.json["checks"]], [port, store])
 
     def test_no_traceback_for_clients(self) -> None:
-        def fail() -> bool:
+        def fail() -> list[Finding]:
             raise RuntimeError("password")
 
         root = Root(self.registry, lambda: "x")

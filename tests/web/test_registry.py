@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from ethp2p.errors import P2PError
+from ethp2p.errors import ConfigError, P2PError
 from ethp2p.web import registry
 from ethp2p.web.registry import MAX_BATCH, InvalidParams, Registry
 
@@ -40,6 +40,7 @@ class RegistryTests(SynchronousTestCase):
         self.registry.register("echo", lambda *values: list(values))
         self.registry.register("later", lambda: self.waiting)
         self.registry.register("refuse", lambda: _fail(InvalidParams("not that")))
+        self.registry.register("misset", lambda: _fail(ConfigError("not a number")))
         self.registry.register("cut", lambda: _fail(Dangerous()))
         self.registry.register("secret", lambda: _fail(RuntimeError("password")))
         self.registry.register("strange", lambda: {1, 2})
@@ -122,6 +123,7 @@ class RegistryTests(SynchronousTestCase):
 
     def test_errors(self) -> None:
         self.assertEqual(self.call("refuse")["error"], {"code": -32602, "message": "not that"})
+        self.assertEqual(self.call("misset")["error"], {"code": -32602, "message": "not a number"})
         self.assertEqual(self.call("cut")["error"], {"code": -32000, "message": "The cable is cut."})
 
     def test_a_fault_of_ours_is_logged_and_not_told(self) -> None:
@@ -185,6 +187,17 @@ class RegistryTests(SynchronousTestCase):
     def test_a_name_is_taken_once(self) -> None:
         self.assertRaises(ValueError, self.registry.register, "echo", len)
         self.assertEqual(self.registry.names()[0], "cut")
+
+    def test_a_child_has_its_own_first(self) -> None:
+        child = Registry(self.registry)
+        child.register("echo", lambda: "mine")
+        child.register("extra", lambda: 1)
+        self.assertEqual(set(child.names()), {*self.registry.names(), "extra"})
+        for method, params, result in (("echo", [], "mine"), ("subtract", [3, 2], 1), ("extra", [], 1)):
+            body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+            self.assertEqual(json.loads(self.successResultOf(child.answer(body)))["result"], result)
+        self.assertEqual(self.call("echo")["result"], [])
+        self.assertEqual(self.code(self.call("extra")), -32601)
 
     @given(st.binary(max_size=200))
     def test_any_bytes_get_an_answer(self, body: bytes) -> None:

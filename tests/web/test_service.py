@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.web import WebService
-from ethp2p.web.service import GOODBYE, MAX_CONNECTIONS, CannotListen
+from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, CannotListen
+from ethp2p.web.facade import Finding
 from tests.web.support import Client, FakeNode
 
 
@@ -62,14 +63,26 @@ class WebServiceTests(SynchronousTestCase):
 
     def test_everything_is_there(self) -> None:
         client = self.connect(self.start())
-        self.assertEqual(client.request("GET /livez").json, {"ok": True})
+        self.assertIs(client.request("GET /livez").json["ok"], True)
         self.assertEqual(client.request("GET /readyz").code, 200)
-        self.node.listening = False
+        self.node.findings = [Finding("listening", False, "the port is taken")]
         self.assertEqual(client.request("GET /readyz").code, 503)
         self.assertEqual(client.request("GET /livez").code, 200)
         self.assertIn(b"ethp2p/v0.1.0", client.request("GET /").body)
         body = b'{"jsonrpc":"2.0","id":1,"method":"net_version"}'
         self.assertEqual(client.request("POST /", body).json["result"], "11155111")
+        self.assertIn(b"process_", client.request("GET /metrics").body)
+        self.assertEqual(client.request("GET /ws").code, 426)
+        for path in ("/ws/x", "/metrics/x", "/livez/x"):
+            self.assertEqual(client.request(f"GET {path}").code, 404)
+
+    def test_subscriptions_need_a_conversation(self) -> None:
+        client = self.connect(self.start())
+        for method in ("admin_subscribe", "admin_unsubscribe", "ethp2p_subscribe", "ethp2p_unsubscribe"):
+            body = b'{"jsonrpc":"2.0","id":1,"method":"%s","params":["x"]}' % method.encode()
+            error = client.request("POST /", body).json["error"]
+            self.assertEqual(error["code"], -32601)
+            self.assertIn("/ws", error["message"])
 
     def test_a_port_that_is_taken(self) -> None:
         taken = OSError(98, "Address already in use")

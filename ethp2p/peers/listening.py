@@ -11,47 +11,12 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
-from twisted.protocols.policies import WrappingFactory
-from zope.interface import implementer
 
-from ethp2p.enode import Netrestrict
 from ethp2p.errors import P2PError
 
 
 class CannotListen(P2PError):
     """Peers cannot call us at this address."""
-
-
-class _Guarded(WrappingFactory):
-    """Sends away who calls from elsewhere, before a byte is read."""
-
-    noisy = False
-
-    def __init__(self, factory: IProtocolFactory, netrestrict: Netrestrict) -> None:
-        super().__init__(factory)
-        self._netrestrict = netrestrict
-
-    def buildProtocol(self, addr: Any) -> Any:
-        """None closes the connection."""
-        return self.wrappedFactory.buildProtocol(addr) if addr.host in self._netrestrict else None
-
-
-@implementer(IStreamServerEndpoint)
-class Restricted:
-    """
-    An endpoint that only some networks can call.
-    """
-
-    def __init__(self, endpoint: IStreamServerEndpoint, netrestrict: Netrestrict | None) -> None:
-        """@param netrestrict: None restricts nothing."""
-        self._endpoint = endpoint
-        self._netrestrict = netrestrict
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """See L{IStreamServerEndpoint}."""
-        if self._netrestrict is not None:
-            protocolFactory = _Guarded(protocolFactory, self._netrestrict)
-        return self._endpoint.listen(protocolFactory)
 
 
 class ListenService(Service):

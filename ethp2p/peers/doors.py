@@ -1,0 +1,221 @@
+"""
+The door that callers come through, before a byte of theirs is read.
+
+Who is banned, from elsewhere, or calls too often is sent away; who comes when too many are at the door already waits
+until there is room, unread.  What is behind the door is any wire's factory.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ethp2p.limits import WheelCall, WheelTimer
+from ethp2p.peers.throttle import Doorman, Refused, Welcome
+
+#: Seconds after which one who waits at the door is sent away.
+MAX_WAIT = 10.0
+#: Seconds after which one who came in counts no more, should its wire forget to say that the handshake is over.
+MAX_HANDSHAKE = 30.0
+
+
+class _Waiting(Protocol):
+    """
+    Stands for a caller who waits: its connection is open, and nothing is read from it.
+    """
+
+    def __init__(self, doorway: Doorway, wire: IProtocolFactory, address: Any) -> None:
+        self.since = doorway.wheel.seconds()
+        self._doorway = doorway
+        self._wire = wire
+        self._address = address
+
+    def connectionMade(self) -> None:
+        """Wait."""
+        self._transport.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is gone."""
+        self._doorway.gone(self)
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def enter(self) -> None:
+        """Come in now."""
+        transport = self._transport
+        inner: Any = self._doorway.enter(self._wire, self._address)
+        if inner is None:
+            transport.loseConnection()
+            return
+        transport.protocol = inner
+        inner.makeConnection(transport)
+        transport.resumeProducing()
+
+    def sendAway(self) -> None:
+        """Close it."""
+        self._transport.abortConnection()
+
+
+class Doorway:
+    """
+    Everybody who is at one of the node's doors now.
+    """
+
+    def __init__(
+        self,
+        doorman: Doorman,
+        wheel: WheelTimer,
+        objection: Callable[[str], Refused | None],
+        refused: Callable[[Any, Refused], object],
+    ) -> None:
+        """
+        @param objection: why nobody from this address may come in, or None.
+        @param refused: told of each caller sent away, with its transport address.
+        """
+        self.wheel = wheel
+        self._doorman = doorman
+        self._objection = objection
+        self._refused = refused
+        self._line: deque[_Waiting] = deque()
+        self._inside: dict[tuple[str, int], float] = {}  # since when each caller's handshake goes on
+        self._timer: WheelCall | None = None
+
+    def guard(self, endpoint: IStreamServerEndpoint) -> Guarded:
+        """The same endpoint, with this doorway before it."""
+        return Guarded(endpoint, self)
+
+    @property
+    def waiting(self) -> int:
+        """How many wait unread."""
+        return len(self._line)
+
+    @property
+    def inside(self) -> int:
+        """How many handshakes with callers go on."""
+        return len(self._inside)
+
+    def arrive(self, wire: IProtocolFactory, address: Any) -> Any:
+        """What speaks with this caller; None closes the connection."""
+        host = getattr(address, "host", "")
+        if not host:  # a local socket: its owner has other ways to trouble us
+            return wire.buildProtocol(address)
+        verdict = self._objection(host) or self._doorman.arrive(host, self.wheel.seconds())
+        if isinstance(verdict, Refused):
+            self._refused(address, verdict)
+            return None
+        if verdict is Welcome.COME:
+            return self.enter(wire, address)
+        waiting = _Waiting(self, wire, address)
+        self._line.append(waiting)
+        self._arm()
+        return waiting
+
+    def enter(self, wire: IProtocolFactory, address: Any) -> Any:
+        """Somebody comes in: the wire's protocol for it."""
+        self._inside[_place(address)] = self.wheel.seconds()
+        protocol: Any = None
+        try:
+            protocol = wire.buildProtocol(address)
+        finally:
+            if protocol is None:
+                self.settled(address)
+        return protocol
+
+    def settled(self, address: Any) -> None:
+        """The caller's handshake is over, well or badly: the next may come in.  Does nothing for others."""
+        if self._inside.pop(_place(address), None) is not None:
+            self._doorman.settled()
+            self._next()
+
+    def gone(self, waiting: _Waiting) -> None:
+        """One who waited has left."""
+        if waiting in self._line:
+            self._line.remove(waiting)
+            self._doorman.left()
+
+    def close(self) -> None:
+        """Send away everybody who waits."""
+        for waiting in tuple(self._line):
+            waiting.sendAway()
+        self._arm()
+
+    def _next(self) -> None:
+        now = self.wheel.seconds()
+        while self._inside and now - next(iter(self._inside.values())) > MAX_HANDSHAKE:
+            del self._inside[next(iter(self._inside))]
+            self._doorman.settled()
+        for waiting in tuple(self._line):
+            if now - waiting.since > MAX_WAIT:
+                waiting.sendAway()
+        while self._line and self._doorman.next_welcome(now):
+            self._line.popleft().enter()
+        self._arm()
+
+    def _arm(self) -> None:
+        """Look again when the doorman may let one in, when one has waited too long, and when one is long inside."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._line:
+            return
+        now = self.wheel.seconds()
+        due = [self._line[0].since + MAX_WAIT]
+        if (welcome := self._doorman.next_timer(now)) is not None:
+            due.append(welcome)
+        if self._inside:
+            due.append(next(iter(self._inside.values())) + MAX_HANDSHAKE)
+        self._timer = self.wheel.call_later(max(0.0, min(due) - now), self._next)
+
+
+def _place(address: Any) -> tuple[str, int]:
+    return getattr(address, "host", ""), getattr(address, "port", 0)
+
+
+class _Door(Factory):
+    """
+    Stands before a wire's factory.
+    """
+
+    noisy = False
+
+    def __init__(self, wire: IProtocolFactory, doorway: Doorway) -> None:
+        self._wire = wire
+        self._doorway = doorway
+
+    def doStart(self) -> None:
+        """Start the wire's factory, too."""
+        super().doStart()
+        self._wire.doStart()
+
+    def doStop(self) -> None:
+        """Stop the wire's factory, too."""
+        self._wire.doStop()
+        super().doStop()
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """See L{Doorway.arrive}."""
+        return self._doorway.arrive(self._wire, addr)
+
+
+@implementer(IStreamServerEndpoint)
+class Guarded:
+    """
+    An endpoint with a doorway before it.
+    """
+
+    def __init__(self, endpoint: IStreamServerEndpoint, doorway: Doorway) -> None:
+        self._endpoint = endpoint
+        self._doorway = doorway
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See L{IStreamServerEndpoint}."""
+        return self._endpoint.listen(_Door(protocolFactory, self._doorway))

@@ -1,0 +1,261 @@
+"""
+What the household does by the clock: keeps its books between runs, ends bans, makes room for newcomers, and says once
+a minute how things are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ethp2p.errors import DisconnectReason
+from ethp2p.events import BanRemoved, DialProgress, Feed
+from ethp2p.interfaces import ISession
+from ethp2p.limits import WheelCall, WheelTimer
+from ethp2p.peers import churn
+from ethp2p.peers.bans import Ban, Scope
+from ethp2p.peers.books import Books
+from ethp2p.peers.journeys import Stage
+from ethp2p.peers.roster import Place
+from ethp2p.peers.sessions import Sessions, host_port
+from ethp2p.peers.store import IPeerStore, KnownPeer, MemoryPeerStore, StoreFailed
+
+#: Seconds between two times that what has changed of peers is written down.
+FLUSH = 5.0
+#: Seconds between two looks for bans that are over.
+PURGE = 1.0
+#: Seconds between two summaries.
+SUMMARY = 60.0
+#: Most peers that are read back at the start.
+MAX_READ = 1024
+#: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up.
+MAX_UNSAVED = 4096
+
+
+@attrs.frozen
+class BanOver:
+    """A ban that has ended."""
+
+    scope: Scope
+    subject: str
+
+
+@attrs.frozen
+class Seated:
+    """A peer, as L{churn} looks at it; its merit is the bytes of use that it gave each second."""
+
+    inbound: bool
+    trusted: bool
+    static: bool
+    age: float
+    merit: float
+
+
+class Keeper(Service):
+    """
+    @ivar trouble: why peers and bans are not kept between runs, in words; empty when they are.
+    """
+
+    _log = Logger(namespace="ethp2p")
+
+    def __init__(
+        self,
+        books: Books,
+        sessions: Sessions,
+        store: IPeerStore | None,
+        feed: Feed,
+        wheel: WheelTimer,
+        *,
+        loaded: Callable[[list[KnownPeer]], object],
+    ) -> None:
+        """
+        @param store: where peers and bans are kept between runs; nowhere by default.
+        @param loaded: told of the peers known from the last time, when the store has been read.
+        """
+        self._books = books
+        self._sessions = sessions
+        self._store: Any = MemoryPeerStore() if store is None else store
+        self._feed = feed
+        self._wheel = wheel
+        self._loaded = loaded
+        self._read = False  # whether it is known what the store has
+        self._peers: dict[bytes, KnownPeer] = {}  # to be written
+        self._bans: dict[str, Ban | BanOver] = {}  # likewise, by subject
+        self._writing = DeferredLock()
+        self._timers: dict[str, WheelCall] = {}
+        self.trouble = ""
+
+    # --- lifetime
+
+    def startService(self) -> None:
+        """Read what is known from the last time, and begin to look at the clock."""
+        super().startService()
+        self.flush()
+        self._every("flush", lambda: FLUSH, self.flush)
+        self._every("purge", lambda: PURGE, self.purge)
+        self._every("arrivals", lambda: PURGE, self._arrivals)
+        self._every("summary", lambda: SUMMARY, self._sayHowThingsAre)
+        self._every("rotation", lambda: churn.next_rotation(self._books.random), self.rotate)
+
+    def stopService(self) -> Deferred[Any]:
+        """Write down what has changed, and close the store."""
+        super().stopService()
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        return self.flush().addCallback(lambda kept: self._store.close()).addErrback(self._failed)
+
+    def _every(self, name: str, period: Callable[[], float], do: Callable[[], object]) -> None:
+        def turn() -> None:
+            self._every(name, period, do)
+            do()
+
+        self._timers[name] = self._wheel.call_later(period(), turn)
+
+    # --- the store
+
+    def remember(self, peer: KnownPeer) -> None:
+        """Write this down at the next flush."""
+        self._peers.pop(peer.node_id, None)
+        if len(self._peers) >= MAX_UNSAVED:
+            del self._peers[next(iter(self._peers))]
+        self._peers[peer.node_id] = peer
+
+    def rememberBan(self, ban: Ban | BanOver) -> None:
+        """Write down at the next flush that somebody is banned, or no longer."""
+        self._bans.pop(ban.subject, None)
+        if len(self._bans) >= MAX_UNSAVED:
+            del self._bans[next(iter(self._bans))]
+        self._bans[ban.subject] = ban
+
+    def flush(self) -> Deferred[bool]:
+        """
+        Write down what has changed; first of all, read what is there.  When that cannot be, the household goes on, and
+        it is tried again at the next flush.
+
+        @return: fires with whether all is kept now.
+        """
+        return self._writing.run(lambda: Deferred.fromCoroutine(self._flush()).addErrback(self._failed))
+
+    async def _flush(self) -> bool:
+        if not self._read:
+            await self._load()
+        bans, self._bans = self._bans, {}
+        peers, self._peers = self._peers, {}
+        try:
+            for subject, ban in list(bans.items()):
+                if isinstance(ban, BanOver):
+                    await self._store.removeBan(ban.scope, subject)
+                else:
+                    await self._store.saveBan(ban)
+                del bans[subject]
+            if peers:
+                await self._store.savePeers(list(peers.values()))
+        except StoreFailed:
+            self._bans, self._peers = {**bans, **self._bans}, {**peers, **self._peers}
+            raise
+        if self.trouble:
+            self._log.info("peers and bans are kept again")
+            self.trouble = ""
+        return True
+
+    async def _load(self) -> None:
+        await self._store.open()
+        bans, peers = await self._store.loadBans(), await self._store.loadPeers(MAX_READ)
+        self._read = True
+        now = self._wheel.seconds()
+        for ban in bans:
+            if ban.subject not in self._bans:  # what was decided meanwhile stands
+                self._books.bans.add(ban)
+        for peer in peers:
+            self._books.reputation.restore(peer.node_id, peer.score, now)
+        self.partWithBanned()
+        self._loaded(peers)
+
+    def _failed(self, failure: Failure) -> bool:
+        failure.trap(StoreFailed)
+        words = failure.getErrorMessage()
+        if words != self.trouble:
+            self._log.warn("peers and bans are not kept, the node goes on without: {why}", why=words)
+        self.trouble = words
+        return False
+
+    # --- by the clock
+
+    def purge(self) -> None:
+        """Forget the bans that are over."""
+        for ban in self._books.bans.purge(self._books.wall()):
+            self.banOver(ban, "expired")
+
+    def banOver(self, ban: Ban, why: str) -> None:
+        """
+        A ban has ended; whoever it was has a fresh start.
+
+        @param why: as L{BanRemoved} has it.
+        """
+        self.rememberBan(BanOver(ban.scope, ban.subject))
+        if ban.scope is Scope.NODE:
+            node_id, now = bytes.fromhex(ban.subject), self._wheel.seconds()
+            self._books.reputation.reset(node_id, now)
+            self._books.dialer.forgive(node_id, now)
+        self._feed.publish(BanRemoved(scope=ban.scope.value, subject=ban.subject, why=why))
+
+    def _arrivals(self) -> None:
+        """Sessions that have lasted a minute are good ones."""
+        for node_id, inbound in self._books.journeys.handle_timer(self._wheel.seconds()):
+            place = self._books.roster.get(node_id)
+            if place is not None and place.inbound == inbound:
+                address = host_port(place.session.address)
+                self._feed.publish(
+                    DialProgress(node_id=node_id, address=address, inbound=inbound, stage=Stage.MINUTE.label)
+                )
+
+    def partWithBanned(self) -> None:
+        """Disconnect everybody who is banned."""
+
+        def banned(session: ISession) -> bool:
+            return self._books.ban_of(session.node_id, getattr(session.address, "host", None)) is not None
+
+        self._sessions.partWith(banned, DisconnectReason.REQUESTED, "banned")
+
+    def rotate(self) -> None:
+        """When full, part with one peer, so that newcomers get in and the network does not ossify."""
+        books = self._books
+        roster = books.roster
+        if not books.policy.rotate:
+            return
+        places = roster.added()
+        seated = [self._seated(place) for place in places]
+        full_inbound = roster.inbound >= books.policy.max_inbound
+        full_dialed = roster.dialed >= books.policy.max_dialed
+        chosen = churn.choose(seated, full_inbound, full_dialed, books.random)
+        if chosen is not None:
+            places[chosen].session.disconnect(DisconnectReason.TOO_MANY_PEERS, "makes room for newcomers")
+
+    def _seated(self, place: Place) -> Seated:
+        age = self._wheel.seconds() - place.since
+        standing = self._sessions.standing(place.session)
+        given = 0 if standing is None else standing.given
+        return Seated(place.inbound, place.trusted, place.static, age, given / max(1.0, age))
+
+    def _sayHowThingsAre(self) -> None:
+        self._log.info("{words}", words=summary(self._books))
+
+
+def summary(books: Books) -> str:
+    """How things are, in one line."""
+    roster = books.roster
+    funnel = books.journeys.funnel()["stages"]
+    return "; ".join(
+        (
+            f"{len(roster)} peers of {roster.max_peers}, {roster.dialed} called and {roster.inbound} callers",
+            f"calls: {funnel['tcp']} connected, {funnel['hello']} greeted, {funnel['minute']} lasted a minute",
+            f"{books.refusals.total()} not let in, {books.offences.total()} offences, {len(books.bans)} bans",
+        )
+    )
