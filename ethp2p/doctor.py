@@ -362,7 +362,7 @@ def _dialing(facts: Facts) -> Finding:
     failures: Mapping[str, Mapping[str, int]] = facts.funnel.get("failures") or {}
     ended = [(count, cause, stage) for stage, causes in failures.items() for cause, count in causes.items() if count]
     lost, met = sum(count for count, _, _ in ended), stages.get(_MET, 0)
-    calls = max(stages.get("found", 0), lost)
+    calls = max(stages.get("found", 0), stages.get("tcp", 0), lost)  # static peers are called without being found
     if not calls:
         if facts.lonely and facts.uptime > PATIENCE and (facts.found_nodes or facts.static_peers):
             words = (

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -153,17 +154,20 @@ class Identity:
             wheel=driver.wheel,
         )
 
+    @cached_property
+    def _endpoint(self) -> RLPxClientEndpoint:
+        driver, node = self._driver, self._driver.node
+        below = TCP4ClientEndpoint(driver.reactor, node.host, node.tcp)
+        return RLPxClientEndpoint(below, self.key, node.public_key, clock=driver.reactor, wheel=driver.wheel)
+
     def _called(self, bench: Bench) -> None:
         self._calls.popleft().callback(bench)
 
     def connect(self) -> Deferred[Bench]:
         """One connection, with Hello both ways."""
-        driver, node = self._driver, self._driver.node
-        below = TCP4ClientEndpoint(driver.reactor, node.host, node.tcp)
-        above = RLPxClientEndpoint(below, self.key, node.public_key, clock=driver.reactor, wheel=driver.wheel)
         call: Deferred[Bench] = Deferred()
         self._calls.append(call)
-        above.connect(self.sessions).addCallbacks(lambda _: None, call.errback)
+        self._endpoint.connect(self.sessions).addCallbacks(lambda _: None, call.errback)
         return call
 
 

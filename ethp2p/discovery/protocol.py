@@ -4,7 +4,7 @@ The sockets: a datagram goes to the protocol that knows it, and what the protoco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.error import InvalidAddressError, MessageLengthError
@@ -43,7 +43,11 @@ class DiscoveryProtocol(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Hand it on."""
-        self._sockets.datagramReceived(self, datagram, addr)
+        self._sockets.datagramsReceived(self, [(datagram, addr)])
+
+    def datagramsReceived(self, datagrams: Iterable[tuple[bytes, Any]]) -> None:
+        """Hand several on."""
+        self._sockets.datagramsReceived(self, datagrams)
 
 
 class Sockets:
@@ -86,23 +90,28 @@ class Sockets:
         self._open[":" in interface].append(protocol)
         return protocol
 
-    def datagramReceived(self, by: DiscoveryProtocol, datagram: bytes, addr: Any) -> None:
-        """A datagram came.  Nothing that it may hold raises."""
+    def datagramsReceived(self, by: DiscoveryProtocol, datagrams: Iterable[tuple[bytes, Any]]) -> None:
+        """Datagrams came, and where from.  Nothing that they may hold raises."""
+        if self._stopped:
+            return
+        now, wall = self._clock.seconds(), self._wall()
+        for datagram, addr in datagrams:
+            self._receive(by, datagram, addr, now, wall)
+        self._turn(now, wall)
+
+    def _receive(self, by: DiscoveryProtocol, datagram: bytes, addr: Any, now: float, wall: float) -> None:
         host, port = addr[0], addr[1]
         of_ip6 = ":" in host
         if of_ip6:
             host = host.removeprefix(_MAPPED) if host.startswith(_MAPPED) and "." in host else host
             if "%" in host:  # of this link only: means nothing to others
                 return
-        now = self._clock.seconds()
-        if self._stopped or not self.gate.admits(host, now):
+        if not self.gate.admits(host, now):
             return
         if len(self._open[of_ip6]) > 1:
             self._routes.set((host, port), by, now)
-        wall = self._wall()
         for speaker in self.speakers:
             if speaker.engine.receive_datagram(datagram, (host, port), now, wall):
-                self._turn(now, wall)
                 return
         self.foreign += 1
 

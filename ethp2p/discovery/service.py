@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import Random, SystemRandom
 from typing import Any
 
@@ -13,7 +14,6 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
-from twisted.internet.udp import Port
 
 from ethp2p.crypto.keys import RandomBytes
 from ethp2p.discovery.database import NodeDatabase
@@ -22,6 +22,7 @@ from ethp2p.discovery.gate import Gate
 from ethp2p.discovery.interfaces import INodeSource
 from ethp2p.discovery.keeping import Keeper
 from ethp2p.discovery.names import resolveNode
+from ethp2p.discovery.port import DiscoveryPort
 from ethp2p.discovery.protocol import READ_SIZE, DiscoveryProtocol, Sockets
 from ethp2p.discovery.sources import DNSSource, ListSource, LookupSource, NodeMix
 from ethp2p.discovery.speaker import Speaker
@@ -29,6 +30,7 @@ from ethp2p.discovery.steady import SteadyClock
 from ethp2p.discovery.witness import Witness
 from ethp2p.discv4 import state as state4
 from ethp2p.discv5 import state as state5
+from ethp2p.discv5.nodes import Verified
 from ethp2p.dnsdisc import DNSNodeSource, parse_url
 from ethp2p.enode import LocalNode, Netrestrict, Node
 from ethp2p.enr.entries import TCP
@@ -107,6 +109,8 @@ class DiscoveryService(Service):
         self._wall = wall
         self._listenAt = tuple(listen)
         self._families = {6 if ":" in interface else 4 for interface, _ in self._listenAt}
+        #: The only IP version that we can reach, if it is one only.
+        self._version = next(iter(self._families)) if len(self._families) == 1 else None
         self._netrestrict = netrestrict
         self._observer = observer
         self._rng = rng = SystemRandom() if rng is None else rng
@@ -118,9 +122,12 @@ class DiscoveryService(Service):
         bootnodes = tuple(bootnodes)
         self._named = [node for node in bootnodes if node.host and node.ip is None]
         self._resolving: set[Deferred[Any]] = set()
-        placed = [node for node in bootnodes if node.ip is not None]
+        placed = [node.placed(self._version) for node in bootnodes if node.ip is not None]
         self.v4 = self._speaker("v4", state4.Discv4(local), state4, ByTarget, placed) if v4 else None
-        self.v5 = self._speaker("v5", state5.Discv5(local, random=random), state5, ByDistance, placed) if v5 else None
+        self.v5 = None
+        if v5:
+            engine = state5.Discv5(local, random=random, verified=Verified(version=self._version))
+            self.v5 = self._speaker("v5", engine, state5, partial(ByDistance, version=self._version), placed)
         self.speakers = tuple(speaker for speaker in (self.v4, self.v5) if speaker is not None)
         self.sockets = Sockets(self.speakers, Gate(netrestrict), clock=self._clock, wall=wall)
         links = [parse_url(url) for url in dns]
@@ -128,7 +135,7 @@ class DiscoveryService(Service):
             speaker.name: LookupSource(f"disc{speaker.name}", speaker.lookUpAnybody, self._clock)
             for speaker in self.speakers
         }
-        known = ListSource("seeds", lambda: self.keeper.seeds(None, rng))
+        known = ListSource("seeds", lambda: self._seeds(None))
         mixed: list[INodeSource] = [known, *self._lookups.values(), *sources]
         if links:
 
@@ -138,7 +145,12 @@ class DiscoveryService(Service):
 
             mixed.append(DNSSource("dns", readLists))
         self.source = NodeMix(
-            mixed, clock=self._clock, local_id=local.node_id, nodeFilter=self._filter, mayCall=self._permitted
+            mixed,
+            clock=self._clock,
+            local_id=local.node_id,
+            nodeFilter=self._filter,
+            mayCall=self._permitted,
+            version=self._version,
         )
 
     # lifetime
@@ -157,7 +169,7 @@ class DiscoveryService(Service):
         self.keeper.start()
         now = self._clock.seconds()
         for speaker in self.speakers:
-            speaker.driver.start(now, self._wall(), self.keeper.seeds(speaker.name, self._rng))
+            speaker.driver.start(now, self._wall(), self._seeds(speaker.name))
         self.source.start()
         self._resolveBootnodes(self.speakers)
         self.sockets.turn()
@@ -218,6 +230,9 @@ class DiscoveryService(Service):
         )
         return Speaker(name, engine, driver, vocabulary, clock=self._clock, wall=self._wall, tell=self._tell)
 
+    def _seeds(self, protocol: str | None) -> list[Node]:
+        return [node.placed(self._version) for node in self.keeper.seeds(protocol, self._rng)]
+
     def _permitted(self, node: Node) -> bool:
         return self._netrestrict is None or node.host in self._netrestrict
 
@@ -236,8 +251,8 @@ class DiscoveryService(Service):
 
     def _open(self, interface: str, number: int) -> Any:
         protocol: DiscoveryProtocol = self.sockets.add(interface)
-        if ":" in interface and IReactorFDSet.providedBy(self._reactor):
-            port = _PortOfIPv6(number, protocol, interface, READ_SIZE, self._reactor)
+        if IReactorFDSet.providedBy(self._reactor):
+            port = DiscoveryPort(number, protocol, interface, READ_SIZE, self._reactor)
             port.startListening()
             return port
         return self._reactor.listenUDP(number, protocol, interface=interface, maxPacketSize=READ_SIZE)
@@ -266,8 +281,7 @@ class DiscoveryService(Service):
         elif isinstance(event, EndpointSeen):
             self.local.statement(event.endpoint, event.node.host, self._clock.seconds())
         elif isinstance(event, SeedsWanted):
-            seeds = self.keeper.seeds(speaker.name, self._rng)
-            speaker.driver.add_seeds(seeds, self._clock.seconds(), self._wall())
+            speaker.driver.add_seeds(self._seeds(speaker.name), self._clock.seconds(), self._wall())
             self._resolveBootnodes([speaker])
         if self._observer is not None:
             self._observer(speaker.name, event)
@@ -285,19 +299,6 @@ class DiscoveryService(Service):
             for speaker in speakers:
                 speaker.driver.add_seeds([node], self._clock.seconds(), self._wall())
             self.sockets.turn()
-
-
-class _PortOfIPv6(Port):
-    """
-    A socket of IPv6 alone, so that one of IPv4 can have the same port.
-    """
-
-    def createInternetSocket(self) -> Any:
-        import socket
-
-        made = super().createInternetSocket()
-        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        return made
 
 
 def _systemResolver(reactor: Any) -> Any:

@@ -233,11 +233,13 @@ class NodeMix:
         local_id: bytes,
         nodeFilter: NodeFilter,
         mayCall: Callable[[Node], bool],
+        version: int | None = None,
         wait: float = FAIR_WAIT,
     ) -> None:
         """
         @param local_id: our own id, which is not given.
         @param mayCall: whether an address may be called at all.
+        @param version: the IP version that can be called, if it is only one.
         @param wait: seconds to wait for the source whose turn it is.
         """
         self.sources = sources
@@ -247,6 +249,7 @@ class NodeMix:
         self._local_id = local_id
         self._filter = nodeFilter
         self._mayCall = mayCall
+        self._version = version
         self._mix: FairMix[tuple[str, Node]] = FairMix(wait)
         self._waiters: _Waiters[Node] = _Waiters()
         self._recent: ExpiringMap[bytes, bool] = ExpiringMap(MAX_RECENT, RECENT)
@@ -346,6 +349,7 @@ class NodeMix:
         self._pump()
 
     def _give(self, name: str, node: Node) -> None:
+        node = node.placed(self._version)
         now = self._clock.seconds()
         reason = self._objection(node, now)
         if reason is not None:

@@ -12,13 +12,13 @@ import attrs
 from ethp2p.crypto.keys import PublicKey
 from ethp2p.discv4 import wire
 from ethp2p.discv4.limits import ANSWER_SIZE, LOW_PORT, MAX_TOLD
-from ethp2p.enode.cidr import IPAddress, check_relay, is_lan, is_loopback, is_special
+from ethp2p.enode.cidr import Address, Scope, check_relay, is_habitable, scope_of
 from ethp2p.enode.node import Node
 from ethp2p.enr.record import Record
 from ethp2p.errors import RemoteProtocolError, WireError
 
 
-def believe(told: wire.Neighbor, source: IPAddress) -> Node | None:
+def believe(told: wire.Neighbor, source: Address) -> Node | None:
     """
     The node that a sender told us of; None when no node can be there, or the sender cannot know it.
 
@@ -34,7 +34,7 @@ def believe(told: wire.Neighbor, source: IPAddress) -> Node | None:
         return None
 
 
-def check_record(record: Record, public_key: PublicKey, source: IPAddress) -> None:
+def check_record(record: Record, public_key: PublicKey, source: Address) -> None:
     """
     Whether a sender's record can be its own.
 
@@ -47,17 +47,17 @@ def check_record(record: Record, public_key: PublicKey, source: IPAddress) -> No
         check_relay(source, ip)
 
 
-def tell(nodes: Iterable[Node | Record], asker: IPAddress) -> list[bytes]:
+def tell(nodes: Iterable[Node | Record], asker: Address) -> list[bytes]:
     """
     The first L{ANSWER_SIZE} of C{nodes} that an asker can be told of, encoded for Neighbors.
 
     @param asker: where it is.
     """
-    nearness = _nearness(asker)
+    scope = scope_of(asker)
     told: list[bytes] = []
     for node in nodes:
         prepared = _prepare(Node.from_record(node) if isinstance(node, Record) else node)
-        if prepared is not None and prepared.nearness <= nearness:
+        if prepared is not None and prepared.scope <= scope:
             told.append(prepared.encoded)
             if len(told) == ANSWER_SIZE:
                 break
@@ -70,16 +70,12 @@ class _Prepared:
 
     encoded: bytes
     #: How near somebody has to be who may be told of it: what C{check_relay} finds, once for all askers.
-    nearness: int
+    scope: Scope
 
 
 @lru_cache(MAX_TOLD)
 def _prepare(node: Node) -> _Prepared | None:
     ip = node.ip
-    if ip is None or not node.udp or ip.is_unspecified or is_special(ip):
+    if ip is None or not node.udp or not is_habitable(ip):
         return None
-    return _Prepared(wire.neighbor(ip, node.udp, node.tcp, node.public_key), _nearness(ip))
-
-
-def _nearness(ip: IPAddress) -> int:
-    return is_lan(ip) + is_loopback(ip)
+    return _Prepared(wire.neighbor(ip, node.udp, node.tcp, node.public_key), scope_of(ip))

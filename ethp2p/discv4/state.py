@@ -258,7 +258,7 @@ class Discv4:
         """
         if not isinstance(token, _Asker):
             raise LocalProtocolError("nodes for nobody")
-        told = relay.tell(nodes, as_ip(token.host))
+        told = relay.tell(nodes, token.host)
         for start in range(0, max(len(told), 1), MAX_NEIGHBORS):  # none is an answer, too
             part = told[start : start + MAX_NEIGHBORS]
             self._write(wire.encode_neighbors(self._local.key, part, _expiration(wall)), token.addr)
@@ -393,7 +393,7 @@ class Discv4:
             self._reasks.remove(remote)
             if remote.line is self._settles:
                 self._move(remote, self._answers, now)
-        source = as_ip(remote.place[0])
+        source = remote.place[0]
         for told in neighbors.nodes:  # perhaps the same again, since we asked once more
             if told.public_key not in remote.told:
                 node = None if told.public_key == self._own else relay.believe(told, source)
@@ -410,7 +410,7 @@ class Discv4:
         remote.answered_at = now
         try:
             record = Record.decode(response.record)
-            relay.check_record(record, remote.public_key, as_ip(remote.place[0]))
+            relay.check_record(record, remote.public_key, remote.place[0])
         except RemoteProtocolError as error:
             self._end_question(remote, f"bad record: {error}", now, wall)
         else:

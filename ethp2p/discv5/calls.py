@@ -15,7 +15,6 @@ import attrs
 from ethp2p.discv5 import wire
 from ethp2p.discv5.events import PongInfo, Result
 from ethp2p.discv5.limits import (
-    LAST_SYSTEM_PORT,
     MAX_CALLS,
     MAX_NODES,
     MAX_NONCES,
@@ -25,9 +24,10 @@ from ethp2p.discv5.limits import (
     RESPONSE_TIMEOUT,
 )
 from ethp2p.discv5.nodes import Verified
+from ethp2p.discv5.relay import check_endpoint, distance
 from ethp2p.discv5.session import Addr, Key
 from ethp2p.enode import Node
-from ethp2p.enode.cidr import Address, BadRelay, as_ip, check_relay
+from ethp2p.enode.cidr import Address, as_ip
 from ethp2p.errors import Offence, RemoteProtocolError
 from ethp2p.limits import ExpiringMap
 
@@ -36,24 +36,6 @@ class UselessAnswer(RemoteProtocolError):
     """The node answered with something else than was asked for."""
 
     offence = Offence.BAD_DATA
-
-
-def distance(one: bytes, other: bytes) -> int:
-    """The logarithmic distance of two node ids: 0 when they are equal, else 1 to 256."""
-    return (int.from_bytes(one) ^ int.from_bytes(other)).bit_length()
-
-
-def check_endpoint(source: Address, node: Node) -> None:
-    """
-    Whether a node can be called where its record says, and may be when C{source} told us of it.
-
-    @raise BadRelay: not.
-    """
-    if not node.host:
-        raise BadRelay("relayed a node without an address")
-    check_relay(source, node.host)
-    if node.udp <= LAST_SYSTEM_PORT:
-        raise BadRelay(f"relayed a node at port {node.udp}")
 
 
 @attrs.define(eq=False)

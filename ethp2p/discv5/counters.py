@@ -46,7 +46,7 @@ class Counters:
     sent: dict[str, int] = attrs.field(factory=dict)
 
 
-def tally(kinds: dict[str, int], message: Message) -> None:
-    """One more message of its type."""
-    kind = type(message).__name__
-    kinds[kind] = kinds.get(kind, 0) + 1
+def tally(kinds: dict[str, int], kind: type[Message]) -> None:
+    """One more message of a type."""
+    name = kind.__name__
+    kinds[name] = kinds.get(name, 0) + 1

@@ -68,7 +68,8 @@ class Asked:
 @attrs.frozen
 class Met:
     """
-    A node has come by itself and proven who it is and that it is at C{addr}.
+    A node has come by itself and proven who it is and that it is at C{addr}: just now, or before and it pinged again.
+    This is told once in a while, not for every Ping.
     """
 
     #: Where its record says that it is; only nodes that can be called there, and may be, are told of.

@@ -18,6 +18,8 @@ AMPLIFICATION = 3
 MAX_SESSIONS = 1024
 #: Records kept with the signature checked, so that it is not checked again.
 MAX_VERIFIED = 2048
+#: Most nodes kept encoded, to be told of again: the size of a table, about.
+MAX_TOLD = 2048
 #: Challenges underway.  The oldest goes first: with this many, it takes 4,000 forged packets a second to make one
 #: live shorter than its time.
 MAX_CHALLENGES = 4096
@@ -38,6 +40,10 @@ MAX_QUEUE = 16
 MAX_NONCES = 2 * MAX_CALLS
 #: Seconds that a packet is remembered: a challenge may be repeated for as long as it lives.
 NONCE_LIFETIME = RESPONSE_TIMEOUT + HANDSHAKE_TIMEOUT
+
+#: Seconds in which a node that pings again and again in one session is told of once, so that one which has lost its
+#: place in the table, perhaps for a lost packet, gets another and is checked.
+MEETING_INTERVAL = 60.0
 
 #: Packets that one NODES answer may have, asked or answered.
 MAX_TOTAL = 5

@@ -54,9 +54,13 @@ class Verified:
     checking a record costs fifty times as much as finding it here.  Engines of one process may share one.
     """
 
-    __slots__ = ("_nodes",)
+    __slots__ = ("_nodes", "_version")
 
-    def __init__(self, cap: int = MAX_VERIFIED) -> None:
+    def __init__(self, cap: int = MAX_VERIFIED, version: int | None = None) -> None:
+        """
+        @param version: the IP version at which nodes can be reached, if it is only one.
+        """
+        self._version = version
         self._nodes: Recent[bytes, Node] = Recent(cap)
 
     def node(self, raw: bytes) -> Node:
@@ -66,7 +70,7 @@ class Verified:
         """
         node = self._nodes.get(raw)
         if node is None:
-            node = Node.from_record(Record.decode(raw))
+            node = Node.from_record(Record.decode(raw), self._version)
             self._nodes.set(raw, node)
         return node
 

@@ -36,7 +36,7 @@ class Session:
     Keys that we share with a node at one address.
     """
 
-    __slots__ = ("_read", "_write", "addr", "ip", "mask", "node", "older", "sent")
+    __slots__ = ("_pong_end", "_read", "_seq_told", "_write", "addr", "mask", "met_at", "node", "older", "sent")
 
     def __init__(self, node: Node, addr: Addr, mask: wire.Mask, write_key: bytes, read_key: bytes) -> None:
         """
@@ -46,13 +46,15 @@ class Session:
         """
         self.node = node
         self.addr = addr
-        #: The host in C{addr}.
-        self.ip = as_ip(addr[0])
         #: The session before this one.  When both sides began a handshake at once, the other may write with it.
         self.older: Session | None = None
         #: Messages sealed: the first part of the nonce, so that none comes twice.
         self.sent = 0
         self.mask = mask
+        #: When the engine's owner last heard of the node.
+        self.met_at = 0.0
+        self._seq_told = -1
+        self._pong_end = b""
         self._write = AESGCM(write_key)
         self._read = AESGCM(read_key)
 
@@ -66,10 +68,21 @@ class Session:
         """Whether no more messages may be sealed."""
         return self.sent >= MAX_SENT
 
+    def pong_end(self, enr_seq: int) -> bytes:
+        """
+        What our answers to its pings end with.
+
+        @param enr_seq: of our record.
+        """
+        if enr_seq != self._seq_told:
+            self._seq_told = enr_seq
+            self._pong_end = wire.pong_end(enr_seq, as_ip(self.addr[0]).packed, self.addr[1])
+        return self._pong_end
+
     def next_nonce(self, drawn: bytes) -> bytes:
         """@param drawn: 8 random bytes."""
-        self.sent += 1
-        return self.sent.to_bytes(4) + drawn
+        self.sent = sent = self.sent + 1
+        return sent.to_bytes(4) + drawn
 
     def seal(self, source: bytes, plain: bytes, drawn: bytes) -> tuple[bytes, bytes]:
         """

@@ -15,7 +15,7 @@ import attrs
 
 from ethp2p.crypto.keys import PrivateKey, RandomBytes
 from ethp2p.discv5 import calls, wire
-from ethp2p.discv5.calls import Call, Calls, check_endpoint, distance
+from ethp2p.discv5.calls import Call, Calls
 from ethp2p.discv5.counters import Counters, tally
 from ethp2p.discv5.events import Answered, Asked, Event, Failed, Met, PongInfo, Talked
 from ethp2p.discv5.limits import (
@@ -28,12 +28,14 @@ from ethp2p.discv5.limits import (
     MAX_TOTAL,
     MAX_TRIES,
     MAX_UNSENT,
+    MEETING_INTERVAL,
     RESPONSE_TIMEOUT,
 )
 from ethp2p.discv5.nodes import Recent, Verified
+from ethp2p.discv5.relay import check_endpoint, tell
 from ethp2p.discv5.session import Addr, Challenge, Key, Session, accept, initiate, seq_of
 from ethp2p.enode import Node
-from ethp2p.enode.cidr import BadRelay, as_ip
+from ethp2p.enode.cidr import BadRelay
 from ethp2p.enr import Record
 from ethp2p.errors import LocalProtocolError, RemoteProtocolError, WireError
 from ethp2p.limits import ExpiringMap
@@ -42,8 +44,9 @@ __all__ = ["Answered", "Asked", "Counters", "Discv5", "Event", "Failed", "Local"
 
 #: Random bytes in place of the message in a packet that asks for a handshake.
 _NOISE = 20
-#: What a NODES message has besides its records: type, request id, total, and the prefixes of two lists.
-_NODES_OVERHEAD = 1 + 9 + 2 + 3 + 3
+#: What a NODES message has besides its request id and its records: type, prefix of the id, total, and the prefixes of
+#: two lists.  To the byte: 16 records of 147 bytes, as those with one address have, go in two packets and not in three.
+_NODES_OVERHEAD = 1 + 1 + 1 + 3 + 3
 
 
 class Local(Protocol):
@@ -116,20 +119,21 @@ class Discv5:
         @param addr: where it came from: an IP address as C{ipaddress} writes it, and a port.
         @return: whether it was a discovery v5 packet for us.
         """
-        self.counters.datagrams_in += 1
-        self.counters.bytes_in += len(data)
+        counters = self.counters
+        counters.datagrams_in += 1
+        counters.bytes_in += len(data)
         try:
             packet = wire.decode_packet(data, self._mask)
         except wire.NotDiscv5:
-            self.counters.foreign += 1
+            counters.foreign += 1
             return False
         except WireError:
-            self.counters.bad_packets += 1
+            counters.bad_packets += 1
             return True
         if isinstance(packet, wire.WhoAreYou):
             self._challenge_received(packet, addr, now)
         elif packet.source == self._id:
-            self.counters.bad_packets += 1
+            counters.bad_packets += 1
         elif isinstance(packet, wire.Ordinary):
             self._ordinary_received(packet, addr, now)
         else:
@@ -232,14 +236,17 @@ class Discv5:
         session = self._sessions.get(asker.key)
         if session is None:
             return
+        own = [self.local.record.encode()] if 0 in asker.distances else []
+        node_id, (host, _) = asker.key
+        others = tell(nodes, self._id, asker.distances, node_id, host, MAX_NODES - len(own))
         packets: list[list[bytes]] = [[]]
-        room = MAX_MESSAGE - _NODES_OVERHEAD
-        for raw in self._presentable(asker, nodes):
+        room = empty = MAX_MESSAGE - _NODES_OVERHEAD - len(asker.request_id)
+        for raw in own + others:
             if len(raw) > room:
                 if len(packets) == MAX_TOTAL:
                     break
                 packets.append([])
-                room = MAX_MESSAGE - _NODES_OVERHEAD
+                room = empty
             packets[-1].append(raw)
             room -= len(raw)
         for records in packets:
@@ -257,27 +264,6 @@ class Discv5:
         session = self._sessions.get(asker.key)
         if session is not None:
             self._respond(session, message)
-
-    def _presentable(self, asker: _Asker, nodes: Iterable[Union[Node, Record]]) -> Iterable[bytes]:
-        if 0 in asker.distances:
-            yield self.local.record.encode()
-        told = {self._id, asker.key[0]}
-        host = as_ip(asker.key[1][0])
-        left = MAX_NODES - (0 in asker.distances)
-        for each in nodes:
-            node = Node.from_record(each) if isinstance(each, Record) else each
-            node_id = node.node_id
-            if node.record is None or node_id in told or distance(node_id, self._id) not in asker.distances:
-                continue
-            try:
-                check_endpoint(host, node)
-            except BadRelay:
-                continue
-            if not left:
-                return
-            told.add(node_id)
-            left -= 1
-            yield node.record.encode()
 
     # packets
 
@@ -322,11 +308,11 @@ class Discv5:
         except LocalProtocolError as error:
             self._fail(call, str(error), now)
             return
-        self._keep(session)
+        self._keep(session, now)
         self.counters.handshakes_out += 1
         self._calls.sent(call, nonce, now)
         self._send(datagram, addr)
-        tally(self.counters.sent, call.request)
+        tally(self.counters.sent, type(call.request))
 
     def _handshake_received(self, packet: wire.Handshake, addr: Addr, now: float) -> None:
         key = packet.source, addr
@@ -343,17 +329,22 @@ class Discv5:
                 self._challenges.pop(key, now)
             return
         self._challenges.pop(key, now)  # or the same packet could be used again
-        self._keep(session)
+        self._keep(session, now)
         self.counters.handshakes_in += 1
+        self._meet(session, now)
+        self._message_received(plain, session, now)
+
+    def _meet(self, session: Session, now: float) -> None:
+        session.met_at = now
         try:
-            check_endpoint(session.ip, session.node)
+            check_endpoint(session.addr[0], session.node)
         except BadRelay:
             pass  # not to be called: a light node, or one that would have us call somebody else
         else:
-            self._tell(Met(session.node, addr))
-        self._message_received(plain, session, now)
+            self._tell(Met(session.node, session.addr))
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: Session, now: float) -> None:
+        session.met_at = now
         older = self._sessions.get(session.key)
         if older is not None:
             older.older = None
@@ -373,15 +364,19 @@ class Discv5:
 
     def _message_received(self, plain: bytes, session: Session, now: float) -> None:
         try:
+            if wire.is_ping(plain):
+                pong = wire.answer_ping(plain, session.pong_end(self.local.record.seq))
+                tally(self.counters.received, wire.Ping)
+                self._write(session, wire.Pong, pong)
+                if session.met_at + MEETING_INTERVAL <= now:
+                    self._meet(session, now)
+                return
             message = wire.decode_message(plain)
         except WireError:
             self.counters.bad_messages += 1
             return
-        tally(self.counters.received, message)
-        if type(message) is wire.Ping:
-            seq = self.local.record.seq
-            self._respond(session, wire.Pong(message.request_id, seq, session.ip.packed, session.addr[1]))
-        elif type(message) is wire.FindNode:
+        tally(self.counters.received, type(message))
+        if type(message) is wire.FindNode:
             self._asked(message, session, now)
         elif type(message) is wire.TalkRequest:
             if message.protocol in self.talk_protocols:
@@ -425,12 +420,15 @@ class Discv5:
             self._answered(call, result, now)
 
     def _respond(self, session: Session, message: wire.Message) -> None:
+        self._write(session, type(message), wire.encode_message(message))
+
+    def _write(self, session: Session, kind: type[wire.Message], plain: bytes) -> None:
         if session.spent:  # what the other asks next cannot be read any more, and begins a new one
             self._sessions.pop(session.key)
             return
-        _, datagram = session.seal(self._id, wire.encode_message(message), self._random(24))
+        _, datagram = session.seal(self._id, plain, self._random(24))
         self._send(datagram, session.addr)
-        tally(self.counters.sent, message)
+        tally(self.counters.sent, kind)
 
     # requests
 
@@ -460,7 +458,7 @@ class Discv5:
         if session is not None and not session.spent:
             call.mask = session.mask
             nonce, datagram = session.seal(self._id, wire.encode_message(call.request), drawn)
-            tally(self.counters.sent, call.request)
+            tally(self.counters.sent, type(call.request))
         else:  # anything that cannot be read makes the node challenge us
             call.mask = wire.Mask(node_id)
             noise = self._random(4 + _NOISE)

@@ -140,6 +140,7 @@ class LocalNode:
         self._endpoints = {4: _Endpoint(), 6: _Endpoint()}
         self._record: Record | None = None
         self._signed: dict[Entry[Any], Any] = {}
+        self._changed = True  # perhaps, since it was signed
         stored = store.load() if store is not None else None
         self._seq = max(stored or 0, wall_ms - 1)
         if store is not None:
@@ -158,11 +159,13 @@ class LocalNode:
     @property
     def record(self) -> Record:
         """Our record as it stands now."""
-        entries = {**self._entries, **self._endpoint()}
-        if self._record is None or entries != self._signed:
-            self._raise_seq()
-            self._record = Record.sign(self.key, self._seq, entries)
-            self._signed = entries
+        if self._record is None or self._changed:  # it is asked for with every packet
+            entries = {**self._entries, **self._endpoint()}
+            if self._record is None or entries != self._signed:
+                self._raise_seq()
+                self._record = Record.sign(self.key, self._seq, entries)
+                self._signed = entries
+            self._changed = False
         return self._record
 
     @property
@@ -184,6 +187,7 @@ class LocalNode:
             entries[entry] = value
             Record.sign(self.key, MAX_SEQ, {**entries, **_LONGEST})
         self._entries = entries
+        self._changed = True
 
     def set_ports(self, tcp: int, udp: int) -> None:
         """
@@ -194,6 +198,7 @@ class LocalNode:
         if not (0 <= tcp <= 0xFFFF and 0 <= udp <= 0xFFFF):
             raise LocalProtocolError(f"ports {tcp} and {udp} are not from 0 to 65535")
         self._tcp, self._udp = tcp, udp
+        self._changed = True
 
     def set_static_ip(self, address: Address) -> None:
         """
@@ -203,6 +208,7 @@ class LocalNode:
         """
         ip = as_ip(address)
         self._endpoints[ip.version].static = None if ip.is_unspecified else ip
+        self._changed = True
 
     def set_fallback_ip(self, address: Address) -> None:
         """
@@ -212,6 +218,7 @@ class LocalNode:
         """
         ip = as_ip(address)
         self._endpoints[ip.version].fallback = None if ip.is_unspecified else ip
+        self._changed = True
 
     def statement(self, addr: tuple[Address, int], by: Address, now: float) -> None:
         """
@@ -230,6 +237,7 @@ class LocalNode:
             endpoint = self._endpoints[ip.version]
             endpoint.vote.statement((ip, port), host, now)
             endpoint.predicted = endpoint.vote.predicted(now)
+            self._changed = True
 
     def contact(self, to: Address, now: float) -> None:
         """We sent a UDP packet to this host without having heard from it."""

@@ -61,7 +61,7 @@ def _check_port(node: Node, attribute: attrs.Attribute[int], port: int) -> None:
         raise ConfigError(f"{attribute.name} port {port} is not from 0 to 65535")
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # tables and caches are asked for the same ones again and again
 class Node:
     """
     Who and where.  Equal when everything is.
@@ -94,16 +94,18 @@ class Node:
         raise ConfigError(f"{_shown(text)} starts with neither 'enode://' nor 'enr:'")
 
     @classmethod
-    def from_record(cls, record: Record) -> Node:
+    def from_record(cls, record: Record, version: int | None = None) -> Node:
         """
         The node that a record tells of, at the more global of its two addresses (IPv4 when they are alike).
         An endpoint entry that is malformed counts as missing, since the rest of the record is signed and good.
 
+        @param version: 4 or 6: at its address of this IP version if it has one, since we can reach no other.
         @raise WireError: the record is of an identity scheme that is not known here.
         """
         if record.public_key is None:
             raise WireError(f"no node can be known by the identity scheme {_shown(record.scheme)}")
-        ip = max(_addresses(record), key=_locality, default=None)
+        ips = _addresses(record)
+        ip = max([ip for ip in ips if ip.version == version] or ips, key=_locality, default=None)
         tcp, udp = _get(record, TCP), _get(record, UDP)
         if ip is not None and ip.version == 6:
             tcp6, udp6 = _get(record, TCP6), _get(record, UDP6)
@@ -119,10 +121,24 @@ class Node:
     @property
     def ip(self) -> IPAddress | None:
         """The host as an address; None when it is a name or not known."""
+        if not self.host:
+            return None
         try:
             return as_ip(self.host)
         except ValueError:
             return None
+
+    def placed(self, version: int | None) -> Node:
+        """
+        The same node at its address of an IP version, if its record has one.
+
+        @param version: 4, 6, or None for any.
+        """
+        ip = self.ip
+        if version is None or self.record is None or (ip is not None and ip.version == version):
+            return self
+        other = Node.from_record(self.record, version)
+        return self if other.ip is None or other.ip.version != version else other
 
     @property
     def url(self) -> str:

@@ -19,7 +19,7 @@ from ethp2p.crypto.keys import PublicKey
 from ethp2p.enode import Node
 from ethp2p.errors import LocalProtocolError
 from ethp2p.kademlia.engine import Answered, Dialect, Met
-from ethp2p.kademlia.lookup import ALPHA, PATHS, Lookup
+from ethp2p.kademlia.lookup import ALPHA, PATHS, Lookup, spread
 from ethp2p.kademlia.revalidate import Revalidator
 from ethp2p.kademlia.table import BUCKET_SIZE, Added, Changes, Entry, Removed, Table, admit_all
 from ethp2p.limits import ExpiringMap
@@ -496,9 +496,12 @@ class Driver:
 
     def _search(self, token: int, target: bytes, now: float) -> None:
         node_id = self._dialect.id_of(target)
-        seeds = self.table.closest(node_id, now=now)
+        # One with many identities may be all of our nearest; of him the lookup follows up a few, and needs others.
+        count = len(self.table)
+        seeds = spread(self.table.closest(node_id, count, now=now), BUCKET_SIZE)
         if len(seeds) < BUCKET_SIZE:  # who has never answered may not be there at all
-            seeds = [*dict.fromkeys(seeds + self.table.closest(node_id, live_only=False, now=now))]
+            unproven = self.table.closest(node_id, count, live_only=False, now=now)
+            seeds = spread(dict.fromkeys(seeds + unproven), BUCKET_SIZE)
         if len(seeds) < ALPHA:
             seeds += [node for node in self._bootnodes if self.table.get(node.node_id) is None]
         lookup = Lookup(node_id, seeds, local_id=self._local.node_id, paths=self._number_of_paths)

@@ -17,9 +17,9 @@ import attrs
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.crypto.keys import PublicKey
 from ethp2p.enode import Node
+from ethp2p.enode.cidr import Scope, scope_of
 from ethp2p.enr import Record
 from ethp2p.kademlia.distance import nearby_distances
-from ethp2p.kademlia.subnets import Place, Scope
 from ethp2p.kademlia.table import BUCKET_SIZE, Table
 
 
@@ -191,8 +191,7 @@ class Dialect(Protocol):
 
 def _scope(asked: Asked) -> Scope:
     """Of who asks.  One whose record has no address may be anywhere: its engine, which knows, sorts them out."""
-    ip = asked.node.ip
-    return Scope.LOOPBACK if ip is None else Place.of(ip).scope
+    return scope_of(asked.node.host) if asked.node.host else Scope.LOOPBACK
 
 
 @attrs.frozen
@@ -228,7 +227,7 @@ class ByTarget:
         It stays where it has answered: what its record says may be older, or an address behind a NAT.  Only
         the TCP port is better known to the record, when it speaks of the same host.
         """
-        told = Node.from_record(record)
+        told = Node.from_record(record, None if node.ip is None else node.ip.version)
         tcp = told.tcp if told.tcp and told.host == node.host else node.tcp
         return attrs.evolve(node, record=record, tcp=tcp)
 
@@ -241,6 +240,8 @@ class ByDistance:
 
     engine: DistanceEngine
     vocabulary: Vocabulary
+    #: The IP version at which nodes can be reached, if it is only one.
+    version: int | None = None
 
     def target_of(self, key: PublicKey) -> bytes:
         return key.node_id
@@ -255,7 +256,7 @@ class ByDistance:
         return self.engine.find_node(node, nearby_distances(target, node.node_id), now, wall)
 
     def choose(self, table: Table, asked: AskedByDistance) -> list[Node]:
-        return table.at_distances(asked.distances, BUCKET_SIZE, scope=_scope(asked))
+        return table.at_distances(asked.distances, BUCKET_SIZE, scope=_scope(asked), but=asked.node.node_id)
 
     def proven(self, met: Any) -> bool:
         """Its record may say something else than its packets' source."""
@@ -263,4 +264,4 @@ class ByDistance:
 
     def renewed(self, node: Node, record: Record) -> Node:
         """It is where its record says, since that is what others are told."""
-        return Node.from_record(record)
+        return Node.from_record(record, self.version)

@@ -255,6 +255,22 @@ class Lookup:
         return path, candidate
 
 
+def spread(nodes: Iterable[Node], count: int) -> list[Node]:
+    """The first C{count} of nodes with an address, less those whose subnet has its share among the nearer ones."""
+    found: list[Node] = []
+    counts: Counter[Subnet] = Counter()
+    for node in nodes:
+        if len(found) == count:
+            break
+        ip = node.ip
+        subnet = None if ip is None else Place.of(ip).subnet
+        if subnet is not None:
+            counts[subnet] += 1
+        if subnet is None or counts[subnet] <= MAX_SUBNET:
+            found.append(node)
+    return found
+
+
 def _spread(candidates: Iterable[_Candidate]) -> Iterable[_Candidate]:
     """Without those whose subnet has its share among the nearer ones."""
     counts: Counter[Subnet] = Counter()

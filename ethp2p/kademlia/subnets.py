@@ -6,26 +6,17 @@ for each subnet are what an attacker with many identities runs into (Marcus et a
 from __future__ import annotations
 
 from collections import Counter
-from enum import IntEnum
 from typing import Union
 
 import attrs
 
-from ethp2p.enode.cidr import IPAddress, is_lan, is_loopback
+from ethp2p.enode.cidr import IPAddress, Scope, scope_of
 
 #: How much of an address names its subnet: the bits left out, for each IP version.  A /24 is the smallest that
 #: is routed; a /64 is what one line gets.
 _HOST_BITS = {4: 8, 6: 64}
 
 Subnet = tuple[int, int]
-
-
-class Scope(IntEnum):
-    """How far an address means something.  One is told only to those whose own scope is not wider."""
-
-    PUBLIC = 0
-    LAN = 1
-    LOOPBACK = 2
 
 
 @attrs.frozen
@@ -40,9 +31,9 @@ class Place:
     @classmethod
     def of(cls, ip: IPAddress) -> Place:
         """The place of an address."""
-        if is_lan(ip):
-            return cls(ip, Scope.LOOPBACK if is_loopback(ip) else Scope.LAN, None)
-        return cls(ip, Scope.PUBLIC, (ip.version, int(ip) >> _HOST_BITS[ip.version]))
+        scope = scope_of(ip)
+        subnet = (ip.version, int(ip) >> _HOST_BITS[ip.version]) if scope is Scope.PUBLIC else None
+        return cls(ip, scope, subnet)
 
 
 @attrs.define

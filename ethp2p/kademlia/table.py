@@ -11,8 +11,9 @@ from typing import Union
 import attrs
 
 from ethp2p.enode import Node
+from ethp2p.enode.cidr import Scope
 from ethp2p.kademlia.distance import ID_BITS, log_distance, number
-from ethp2p.kademlia.subnets import Place, Scope, SubnetLimit
+from ethp2p.kademlia.subnets import Place, SubnetLimit
 
 #: Most entries of a bucket: Kademlia's k.
 BUCKET_SIZE = 16
@@ -181,7 +182,13 @@ class Table:
         return found[:count]
 
     def at_distances(
-        self, distances: Iterable[int], limit: int, *, live_only: bool = True, scope: Scope = Scope.LOOPBACK
+        self,
+        distances: Iterable[int],
+        limit: int,
+        *,
+        live_only: bool = True,
+        scope: Scope = Scope.LOOPBACK,
+        but: bytes | None = None,
     ) -> list[Node]:
         """
         Nodes at certain logarithmic distances from us, in the order asked for and by chance within each bucket,
@@ -189,20 +196,32 @@ class Table:
 
         @param distances: what is not from 1 to 256 counts as empty.
         @param limit: most nodes.
+        @param but: the id of a node to leave out: who asks knows itself.
         """
         wanted = {distance: None for distance in distances if 1 <= distance <= ID_BITS}
+        left_out = None if but is None else self._entries.get(but)
         found: list[Node] = []
         for bucket in dict.fromkeys([self.buckets[max(0, distance - LOWEST)] for distance in wanted]):
             nodes = [
                 entry.node
                 for entry in bucket.entries
-                if entry.distance in wanted and (entry.live or not live_only) and entry.place.scope <= scope
+                if entry.distance in wanted
+                and (entry.live or not live_only)
+                and entry.place.scope <= scope
+                and entry is not left_out
             ]
-            self._rng.shuffle(nodes)
-            found += nodes
+            found += self._by_chance(nodes)
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def _by_chance(self, nodes: list[Node]) -> list[Node]:
+        """
+        In any order.  One draw for all costs 3 us; C{shuffle} draws for each, which with a C{SystemRandom} is 17 us for
+        sixteen, as much as all the rest of choosing an answer.
+        """
+        chances = memoryview(self._rng.randbytes(4 * len(nodes))).cast("I")
+        return [nodes[index] for index in sorted(range(len(nodes)), key=chances.__getitem__)]
 
     # changes
 

@@ -4,9 +4,7 @@ The sockets: whose a datagram is, which way answers go, and what is not answered
 
 from __future__ import annotations
 
-from socket import IPPROTO_IPV6, IPV6_V6ONLY, has_ipv6
 from typing import Any
-from unittest import skipUnless
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.discovery import gate
 from ethp2p.discovery.protocol import MAX_ROUTES
-from ethp2p.discovery.service import DiscoveryService, _PortOfIPv6
+from ethp2p.discovery.service import DiscoveryService
 from ethp2p.discv4 import wire
 from ethp2p.enode import Node
 from ethp2p.testing.network import Host, MemoryNetwork
@@ -244,14 +242,6 @@ class ListeningTests(SynchronousTestCase):
         expected = Node(key(1).public_key, address(1), 30303, 30303)
         self.assertEqual(service.local.node.url, expected.url)
         memory.wait_for(service.stopService())
-
-    @skipUnless(has_ipv6, "no IPv6 here")
-    def test_ip6_alone(self) -> None:
-        """A socket of IPv6 leaves the port to one of IPv4."""
-        port = _PortOfIPv6(0, DatagramProtocol(), "::", 2048, None)
-        made = port.createInternetSocket()
-        self.addCleanup(made.close)
-        self.assertEqual(made.getsockopt(IPPROTO_IPV6, IPV6_V6ONLY), 1)
 
 
 class HostileTests(SynchronousTestCase):

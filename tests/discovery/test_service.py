@@ -83,6 +83,24 @@ class MeetingTests(ServiceCase):
         self.assertEqual([each.node_id for each in four.nodes()], [both.local.node_id])
         self.assertEqual([each.node_id for each in five.nodes()], [both.local.node_id])
 
+    def test_one_ip_version_only(self) -> None:
+        """Nodes with two addresses are found at the one that can be reached, first of all the bootnode."""
+        for base, version in ((1, 6), (11, 4)):
+            both = []
+            for number in (base, base + 1):
+                four, six = address(number), f"2400:{number}::1"
+                local = LocalNode(key(number), wall_ms=int(START * 1000), tcp=30303)
+                local.set_static_ip(four)
+                local.set_static_ip(six)
+                listen = [(four, 30303), (six, 30303)]
+                both.append(self.serve(number, *both, host=self.network.host(four, six), local=local, listen=listen))
+            at = f"2400:{base + 2}::1" if version == 6 else address(base + 2)
+            one = self.serve(base + 2, both[1], at=at)
+            self.assertEqual(self.take(one, 2), {each.local.node_id for each in both})
+            self.network.advance(30)
+            versions = {each.ip.version for each in one.nodes() if each.ip is not None}
+            self.assertEqual((len(one.nodes()), versions), (2, {version}))
+
     def test_given_once(self) -> None:
         """Though both protocols find it."""
         boot = self.serve(1)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.discv5 import wire
 from ethp2p.discv5.nodes import Recent, Verified
 from ethp2p.discv5.state import Answered, Asked, Discv5
 from ethp2p.enode import Node
+from ethp2p.enr import Record
+from ethp2p.enr.entries import IP, IP6, UDP, Entry
 from ethp2p.errors import WireError
-from tests.discv5.common import Stranger, Tape, events, local_of, record_of
+from tests.discv5.common import Stranger, Tape, events, key_of, local_of, record_of
 
 
 class RecentTests(SynchronousTestCase):
@@ -38,6 +43,12 @@ class VerifiedTests(SynchronousTestCase):
             verified.node(record_of(number).encode())
         self.assertEqual(len(verified), 2)
         self.assertIsNot(verified.node(raw), node)
+
+    def test_the_version_that_can_be_reached(self) -> None:
+        entries: dict[Entry[Any], Any] = {IP: ip_address("8.8.8.8"), IP6: ip_address("2400::1"), UDP: 30303}
+        raw = Record.sign(key_of(1), 1, entries).encode()
+        for version, host in ((None, "8.8.8.8"), (4, "8.8.8.8"), (6, "2400::1")):
+            self.assertEqual(Verified(version=version).node(raw).host, host)
 
     def test_nothing_bad_is_kept(self) -> None:
         verified = Verified()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.codec import rlp
 from ethp2p.discv5 import limits, wire
-from ethp2p.discv5.calls import distance
+from ethp2p.discv5.relay import distance
 from ethp2p.discv5.state import Answered, Asked, Discv5, Failed, Met, PongInfo, Talked
 from ethp2p.enode import Node
 from ethp2p.enr import Record
-from ethp2p.enr.entries import IP, IP6, UDP, Entry
+from ethp2p.enr.entries import IP, IP6, TCP, UDP, Entry
 from ethp2p.errors import LocalProtocolError
 from tests.discv5.common import Net, Peer, Stranger, Tape, events, key_of, local_of, node_of, record_of
 
@@ -58,6 +59,16 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(self.bob.of(Met) + self.alice.of(Met), [])
         self.assertEqual(self.alice.engine.counters.sent, {"Ping": 2, "Pong": 1})
         self.assertEqual(self.alice.engine.counters.received, {"Ping": 1, "Pong": 2})
+
+    def test_met_again(self) -> None:
+        """Who pings again and again is told of once in a while, so that a place in the table can be had again."""
+        for _ in range(200):
+            self.alice.ping(self.bob)
+            self.net.run(1.0)
+        met = self.bob.of(Met)
+        self.assertEqual(met, [Met(self.alice.node, self.alice.addr)] * 4)
+        self.assertEqual(self.bob.engine.counters.handshakes_in, 1)
+        self.assertEqual(self.alice.of(Met), [])
 
     def test_record_goes_along_when_it_is_newer(self) -> None:
         """The second handshake carries no record, the third one a new record."""
@@ -113,6 +124,30 @@ class PairTests(SynchronousTestCase):
         packets = [data for source, _, data in self.net.carried if source == self.bob.addr]
         self.assertEqual(len(packets), 1 + 2)
         self.assertLessEqual(max(map(len, packets)), limits.MAX_PACKET)
+
+    def test_two_packets_for_sixteen(self) -> None:
+        """Records of one address each, as most nodes have them, with the longest request id there may be."""
+        stranger = Stranger(3, self.bob.engine)
+        stranger.meet()
+        entries: dict[Entry[Any], Any] = {IP: IPv4Address("10.0.1.1"), TCP: 30303, UDP: 30303}
+        nodes = [Node.from_record(Record.sign(key_of(number), 1 << 40, entries)) for number in range(20, 60)]
+        (size,) = {len(node.record.encode()) for node in nodes if node.record is not None}
+        self.assertEqual(size, 147)
+        every = tuple(range(250, 257))
+        stranger.say(wire.FindNode(b"12345678", every))
+        (asked,) = [event for event in events(self.bob.engine) if type(event) is Asked]
+        self.bob.engine.send_nodes(asked.token, nodes, 0.0, 0.0)
+        packets = stranger.answers()
+        self.assertEqual(max(map(len, packets)), limits.MAX_PACKET)
+        answers = [message for message in stranger.read(packets) if type(message) is wire.Nodes]
+        self.assertEqual([(answer.total, len(answer.records)) for answer in answers], [(2, 8), (2, 8)])
+
+    def test_asker_is_left_out_first(self) -> None:
+        """Who asks and is known gets as many others as anybody."""
+        self.bob.known = [self.alice.node, *(node_of(number, f"10.0.1.{number}") for number in range(20, 60))]
+        self.alice.find(self.bob, *range(240, 257))
+        self.net.run()
+        self.assertEqual(len(self.answered(self.alice).result), limits.MAX_NODES)
 
     def test_largest_records(self) -> None:
         """Records of 300 bytes: 5 packets and no more, none over the limit."""

@@ -13,6 +13,7 @@ from tests.discv5.common import record_of
 
 ID = bytes(range(32))
 MASK = wire.Mask(ID)
+END = wire.pong_end(1, b"\x7f\0\0\1", 30303)
 IV, NONCE = b"\x11" * 16, b"\x22" * 12
 
 request_ids = st.binary(max_size=8)
@@ -52,6 +53,26 @@ class MessageTests(SynchronousTestCase):
         ):
             self.assertEqual(wire.encode_message(message).hex(), plain)
             self.assertEqual(wire.decode_message(bytes.fromhex(plain)), message)
+
+    @given(request_ids, uint64, uint64, st.sampled_from((b"\x7f\0\0\1", b"\x20" + bytes(15))), st.integers(0, 65535))
+    def test_ping_answered_at_once(self, request_id: bytes, asked: int, seq: int, ip: bytes, port: int) -> None:
+        """The same as by its values."""
+        plain = wire.encode_message(wire.Ping(request_id, asked))
+        self.assertTrue(wire.is_ping(plain))
+        pong = wire.encode_message(wire.Pong(request_id, seq, ip, port))
+        self.assertEqual(wire.answer_ping(plain, wire.pong_end(seq, ip, port)), pong)
+
+    @given(st.one_of(messages.map(wire.encode_message), st.binary(max_size=20).map(b"\1".__add__), st.just(b"")))
+    def test_ping_refused_at_once(self, plain: bytes) -> None:
+        """What is no Ping by its values is none."""
+        try:
+            is_ping = type(wire.decode_message(plain)) is wire.Ping
+        except WireError:
+            is_ping = False
+        if is_ping:
+            self.assertTrue(wire.answer_ping(plain, END))
+        elif wire.is_ping(plain):
+            self.assertRaises(WireError, wire.answer_ping, plain, END)
 
     def test_refused(self) -> None:
         nine = rlp.encode(b"123456789")

@@ -7,13 +7,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.enode.cidr import (
     BadRelay,
     Netrestrict,
+    Scope,
     as_ip,
     check_relay,
+    is_habitable,
     is_ip,
     is_lan,
     is_loopback,
     is_private,
     is_special,
+    scope_of,
 )
 from ethp2p.errors import ConfigError
 
@@ -130,6 +133,17 @@ class Kinds(SynchronousTestCase):
             [text for text in LAN if not is_private(text)],
             ["127.0.0.1", "169.254.1.1", "::1", "fe80::f4a1:8eff:fec5:9d9d", "febf::ab32:2233", "::ffff:127.0.0.1"],
         )
+
+    def test_scope_and_habitable(self):
+        """Also when they are remembered, and by text as by value."""
+        for _ in range(2):
+            for text in LAN + NOT_LAN + SPECIAL + NOT_SPECIAL + ["::", "0.0.0.0", "::ffff:0.0.0.0"]:
+                scope = Scope(is_lan(text) + is_loopback(text))
+                habitable = not is_special(text) and not as_ip(text).is_unspecified
+                self.assertEqual((scope_of(text), is_habitable(text)), (scope, habitable), text)
+                self.assertEqual((scope_of(as_ip(text)), is_habitable(as_ip(text))), (scope, habitable), text)
+        for _ in range(2):
+            self.assertRaises(ValueError, scope_of, "example.org")
 
     def test_not_an_address(self):
         self.assertEqual(

@@ -1,4 +1,5 @@
 import os
+from ipaddress import ip_address
 from pathlib import Path
 
 from hypothesis import given
@@ -65,6 +66,23 @@ class Records(SynchronousTestCase):
         self.assertIsNone(local.record.get(X))
         self.assertTrue(local.record.get(entries.SNAP))
         self.assertNotEqual(local.record, first)
+
+    def test_signed_with_all_that_has_changed(self):
+        """Whatever is set shows in the next record, and only then is there another."""
+        local = LocalNode(KEY, wall_ms=WALL)
+        for change, entry, value in (
+            (lambda: local.set_ports(1, 0), entries.TCP, 1),
+            (lambda: local.set_ports(1, 2), entries.UDP, 2),
+            (lambda: local.set_fallback_ip("10.0.0.1"), entries.IP, ip_address("10.0.0.1")),
+            (lambda: vote(local, ("9.9.9.9", 3)), entries.UDP, 3),
+            (lambda: local.set_static_ip("10.0.0.3"), entries.IP, ip_address("10.0.0.3")),
+            (lambda: local.set_entry(X, 4), X, 4),
+        ):
+            before = local.record
+            self.assertNotEqual(before.get(entry), value)
+            change()
+            self.assertEqual((local.record.get(entry), local.record.seq), (value, before.seq + 1))
+            self.assertIs(local.record, local.record)
 
     def test_refuses(self):
         local = LocalNode(KEY, wall_ms=WALL)

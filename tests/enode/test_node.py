@@ -239,6 +239,40 @@ class Records(SynchronousTestCase):
                 record = Record.sign(SIGNER, 1, values)
                 self.assertEqual(Node.from_record(record), Node(SIGNER.public_key, host, tcp, udp, record))
 
+    def test_the_version_that_can_be_reached(self):
+        """Of two addresses the one of that IP version, with its ports (EIP-778); of one address that one."""
+        both = {entries.IP: IP4("8.8.8.8"), entries.TCP: 1, entries.UDP: 2, entries.IP6: IP6("2400::1")}
+        own = {**both, entries.TCP6: 3, entries.UDP6: 4}
+        only = {entries.IP: IP4("8.8.8.8"), entries.TCP: 1, entries.UDP: 2}
+        near = {**both, entries.IP: IP4("10.0.0.1")}
+        for values, version, endpoint in (
+            (both, None, ("8.8.8.8", 1, 2)),
+            (both, 4, ("8.8.8.8", 1, 2)),
+            (both, 6, ("2400::1", 1, 2)),
+            (own, 6, ("2400::1", 3, 4)),
+            (own, 4, ("8.8.8.8", 1, 2)),
+            (only, 6, ("8.8.8.8", 1, 2)),
+            (near, None, ("2400::1", 1, 2)),
+            (near, 4, ("10.0.0.1", 1, 2)),
+            ({}, 6, ("", 0, 0)),
+        ):
+            with self.subTest(values=values, version=version):
+                record = Record.sign(SIGNER, 1, values)
+                expected = Node(SIGNER.public_key, *endpoint, record)
+                self.assertEqual(Node.from_record(record, version), expected)
+                self.assertEqual(Node.from_record(record).placed(version), expected)
+
+    def test_placed_where_it_is(self):
+        """A node that is there already, or without a record, or whose record has nothing there, stays as it is."""
+        record = Record.sign(SIGNER, 1, {entries.IP: IP4("8.8.8.8"), entries.IP6: IP6("2400::1"), entries.UDP: 2})
+        for node in (
+            Node(SIGNER.public_key, "2400::9", 5, 6, record),
+            Node(SIGNER.public_key, "9.9.9.9", 5, 6),
+            Node(SIGNER.public_key, "9.9.9.9", 5, 6, Record.sign(SIGNER, 1, {entries.IP: IP4("8.8.8.8")})),
+        ):
+            self.assertIs(node.placed(6), node)
+            self.assertIs(node.placed(None), node)
+
     def test_unknown_scheme(self):
         record = Record.decode(rlp.encode([b"", b"\x01", b"id", b"v9"]))
         self.assertIn("'v9'", str(self.assertRaises(WireError, Node.from_record, record)))

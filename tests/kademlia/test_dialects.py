@@ -4,12 +4,15 @@ The driver in rounds: what is particular to discv4, and to discv5.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import attrs
 
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.enode import Node
+from ethp2p.enr import Record
+from ethp2p.enr.entries import IP, IP6, UDP, Entry
 from ethp2p.kademlia import driver as module
 from ethp2p.kademlia.distance import log_distance, nearby_distances
 from ethp2p.kademlia.driver import (
@@ -23,7 +26,11 @@ from ethp2p.kademlia.driver import (
 from ethp2p.kademlia.engine import ByDistance
 from tests.kademlia.case import Case
 from tests.kademlia.nodes import LOCAL, at, id_at, node, on_main, secret, signed
-from tests.kademlia.toy import Asked, Met, PongInfo
+from tests.kademlia.toy import VOCABULARY, Asked, HandEngine, Met, PongInfo
+
+
+def id_of(node: Node) -> bytes:
+    return node.node_id
 
 
 class TargetTests(Case):
@@ -258,6 +265,24 @@ class DistanceTests(Case):
         self.begin([at(256)])
         [(_, asked, distances)] = [each for each in self.engine.requests.values() if each[0] == "find"]
         self.assertEqual(distances, nearby_distances(LOCAL, asked.node_id))
+
+    def test_asker_is_left_out(self) -> None:
+        """One of seventeen in a bucket's reach asks: he gets the sixteen others."""
+        self.begin()
+        found = [at(256 - number % 2, number) for number in range(17)]
+        for each in found:
+            self.turn(Met(each, (each.host, each.udp)))
+        self.turn(Asked("question", found[3], distances=(256, 255)))
+        [(_, told)] = self.engine.answers
+        self.assertEqual({*map(id_of, told)}, {*map(id_of, found[:3] + found[4:])})
+
+    def test_renewed_where_it_can_be_reached(self) -> None:
+        """Of a record's two addresses the one of the only IP version that we speak."""
+        entries: dict[Entry[Any], Any] = {IP: ip_address("8.8.8.8"), IP6: ip_address("2400::1"), UDP: 30303}
+        record = Record.sign(secret(7), 2, entries)
+        for version, host in ((None, "8.8.8.8"), (4, "8.8.8.8"), (6, "2400::1")):
+            dialect = ByDistance(HandEngine(), VOCABULARY, version)
+            self.assertEqual(dialect.renewed(self.signed(7), record).host, host)
 
     def test_met(self) -> None:
         """Who called is live at once only if it is where its record says; else when it answers there."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from ethp2p.enode.cidr import Scope
 from ethp2p.kademlia.distance import ABOVE, BELOW, distance, log_distance, nearby_distances
-from ethp2p.kademlia.subnets import Place, Scope, SubnetLimit
+from ethp2p.kademlia.subnets import Place, SubnetLimit
 from tests.kademlia.nodes import LOCAL, id_at
 
 IDS = st.binary(min_size=32, max_size=32)

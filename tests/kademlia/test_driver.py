@@ -4,6 +4,8 @@ The driver in rounds, over an engine played by hand.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.errors import LocalProtocolError
 from ethp2p.kademlia import driver as module
@@ -25,6 +27,7 @@ from ethp2p.kademlia.driver import (
     NodeRemoved,
     SeedsWanted,
 )
+from ethp2p.kademlia.revalidate import FAST_INTERVAL, SLOW_INTERVAL
 from tests.kademlia.case import US, Case
 from tests.kademlia.nodes import at
 from tests.kademlia.toy import Answered, Asked, Failed, Met, PongInfo, Talked
@@ -206,6 +209,20 @@ class CheckTests(Case):
         while not self.engine.requests:
             self.advance(0.1)
         self.assertTrue(QUIET <= self.now - called < QUIET + 4)
+
+    def test_quiet_ends(self) -> None:
+        """Who calls every second is checked all the same, and as often as others."""
+        self.begin()
+        checks = []
+        for _ in range(120):
+            self.turn(Met(at(256)))
+            self.advance(1.0)
+            if self.engine.whom("ping"):
+                checks.append(self.now)
+                self.engine.answer("ping", PongInfo())
+                self.turn()
+        self.assertLessEqual(checks[0] - 100.0, QUIET + FAST_INTERVAL + 1)
+        self.assertLessEqual(max(after - before for before, after in pairwise(checks)), SLOW_INTERVAL + 1)
 
     def test_quiet_hearsay(self) -> None:
         """Neither when others name it."""

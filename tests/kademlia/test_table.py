@@ -4,6 +4,7 @@ The table: who gets a place, who loses it, who is told of.
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import attrs
@@ -12,9 +13,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.enode import Node
-from ethp2p.enode.cidr import as_ip
+from ethp2p.enode.cidr import Scope, as_ip
 from ethp2p.kademlia.distance import distance
-from ethp2p.kademlia.subnets import Place, Scope
+from ethp2p.kademlia.subnets import Place
 from ethp2p.kademlia.table import (
     BUCKET_SIZE,
     BUCKETS,
@@ -404,6 +405,30 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(table.at_distances([256], 16), [at(256, 1)])
         self.assertEqual(len(table.closest(LOCAL, live_only=False)), 2)
         self.assertEqual(len(table.at_distances([256], 16, live_only=False)), 2)
+
+    def test_who_asks(self) -> None:
+        """He is left out before the nodes are counted, so that he gets as many as others do."""
+        table = new_table()
+        nodes = [at(256 - number % 2, number) for number in range(24)]
+        for each in nodes:
+            table.add_found(each, 0.0, live=True)
+        for each in (nodes[0], nodes[1], at(200)):
+            told = table.at_distances([256, 255], 16, but=each.node_id)
+            self.assertEqual(len({*told}), 16)
+            self.assertNotIn(each, told)
+
+    def test_any_order(self) -> None:
+        """Each has the same chance to come first, whichever came into the table first."""
+        table = new_table()
+        nodes = [at(256, number) for number in range(16)]
+        for each in nodes:
+            table.add_found(each, 0.0, live=True)
+        answers = [table.at_distances([256], 16) for _ in range(1600)]
+        self.assertEqual({frozenset(answer) for answer in answers}, {frozenset(nodes)})
+        for place in (0, 7, 15):
+            counts = Counter(answer[place] for answer in answers)
+            self.assertEqual(len(counts), 16)
+            self.assertTrue(min(counts.values()) > 60 and max(counts.values()) < 140, counts)
 
     def test_scope(self) -> None:
         """An address of this host or network means nothing to others."""
