@@ -82,6 +82,7 @@ class ISession(Interface):
     node_id: bytes = Attribute("The peer's proven id, 32 bytes.")
     inbound: bool = Attribute("Whether the peer called us.")
     address: Any = Attribute("Its transport address (C{IAddress}).")
+    local: Any = Attribute("Our end of the connection (C{IAddress}).")
     node: Any = Attribute("Where it says it can be called, an L{ethp2p.enode.Node}; None if that is not known.")
     client: str = Attribute("The client name it gave, empty before Hello.")
     capabilities: tuple[str, ...] = Attribute("What it offered, as 'eth/69'.")

@@ -159,7 +159,8 @@ class WheelTimer:
     def seconds(self) -> float:
         """Seconds since the wheel was made; never goes back."""
         now = self._clock.seconds()
-        self._elapsed += max(0.0, now - self._last)
+        if now > self._last:
+            self._elapsed += now - self._last
         self._last = now
         return self._elapsed
 

@@ -13,10 +13,7 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CTR
-
+from ethp2p.crypto import aes
 from ethp2p.crypto.keys import PrivateKey, PublicKey, RandomBytes
 from ethp2p.errors import WireError
 
@@ -45,7 +42,7 @@ def encrypt(recipient: PublicKey, message: bytes, mac_data: bytes = b"", *, rand
     once = PrivateKey.generate(random)
     iv = random(_IV)
     aes_key, mac_key = _derive(once.ecdh(recipient))
-    sealed = iv + Cipher(AES(aes_key), CTR(iv)).encryptor().update(message)
+    sealed = iv + aes.stream(aes_key, iv).encryptor().update(message)
     return b"\x04" + once.public_key.raw + sealed + hmac.digest(mac_key, sealed + mac_data, "sha256")
 
 
@@ -64,4 +61,4 @@ def decrypt(key: PrivateKey, data: bytes, mac_data: bytes = b"") -> bytes:
     sealed = data[_POINT:-_TAG]
     if not hmac.compare_digest(hmac.digest(mac_key, sealed + mac_data, "sha256"), data[-_TAG:]):
         raise WireError("ECIES tag does not fit")
-    return Cipher(AES(aes_key), CTR(sealed[:_IV])).decryptor().update(sealed[_IV:])
+    return aes.stream(aes_key, sealed[:_IV]).decryptor().update(sealed[_IV:])

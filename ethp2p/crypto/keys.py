@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Union
 
@@ -24,12 +25,17 @@ from ethp2p.errors import ConfigError, WireError
 
 RandomBytes = Callable[[int], bytes]
 
+_int = int.from_bytes
+
 _CONTEXT = GLOBAL_CONTEXT.ctx
 _POINT = ffi.typeof("secp256k1_pubkey *")
 _SIGNATURE = ffi.typeof("secp256k1_ecdsa_signature *")
 _RECOVERABLE = ffi.typeof("secp256k1_ecdsa_recoverable_signature *")
 _BYTES = ffi.typeof("unsigned char[]")
 _INT, _SIZE = ffi.typeof("int *"), ffi.typeof("size_t *")
+
+#: How many points there are: secrets, and the two numbers of a signature, are below it.
+_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 def _parse(data: bytes) -> Any:
@@ -77,7 +83,7 @@ class PublicKey:
         if len(data) == 65 and data[0] != 4:  # libsecp256k1 takes X9.62's hybrid forms 6 and 7 too; nobody else does
             raise WireError("a public key of 65 bytes that does not begin with 4")
         point = _parse(bytes(data))
-        return cls(_raw(point), point)
+        return cls(bytes(data[1:]) if len(data) == 65 else _raw(point), point)
 
     @property
     def node_id(self) -> bytes:
@@ -122,7 +128,6 @@ class PrivateKey:
 
     #: The 32 secret bytes.
     secret: bytes
-    public_key: PublicKey
 
     @classmethod
     def parse(cls, secret: bytes) -> PrivateKey:
@@ -130,10 +135,9 @@ class PrivateKey:
         @param secret: 32 bytes, between 1 and the group order.
         @raise ConfigError: it is not.
         """
-        point = ffi.new(_POINT)
-        if len(secret) != 32 or not lib.secp256k1_ec_pubkey_create(_CONTEXT, point, secret):
+        if len(secret) != 32 or not lib.secp256k1_ec_seckey_verify(_CONTEXT, secret):
             raise ConfigError("a private key is 32 bytes between 1 and the order of secp256k1")
-        return cls(secret, PublicKey(_raw(point), point))
+        return cls(secret)
 
     @classmethod
     def generate(cls, random: RandomBytes = os.urandom) -> PrivateKey:
@@ -144,6 +148,13 @@ class PrivateKey:
             except ConfigError:  # one draw in 2**128
                 continue
 
+    @cached_property
+    def public_key(self) -> PublicKey:
+        """What others know of it.  Made when first asked for: the caller in RLPx never needs its one-time key's."""
+        point = ffi.new(_POINT)
+        lib.secp256k1_ec_pubkey_create(_CONTEXT, point, self.secret)
+        return PublicKey(_raw(point), point)
+
     def shared_point(self, other: PublicKey) -> bytes:
         """The point that both sides can compute, compressed to 33 bytes (discv5)."""
         point = ffi.new(_POINT, other._point[0])
@@ -153,6 +164,24 @@ class PrivateKey:
     def ecdh(self, other: PublicKey) -> bytes:
         """The x coordinate of the shared point, 32 bytes, unhashed (RLPx, "ecdh.agree")."""
         return self.shared_point(other)[1:]
+
+    def ecdh_signer(self, signature: bytes, digest: bytes) -> bytes:
+        """
+        L{ecdh} with who signed C{digest}: the same as C{key.ecdh(recover(signature, digest))} for one multiplication
+        on the curve less.  With the point R and the number s of the signature, and the digest z, the signer's key is
+        (s R - z G) / r; so a signature in which s and z are multiplied by our secret is one by the shared point.
+
+        For a key that is used once: how long the multiplication takes may tell of the secret.
+
+        @raise WireError: no key can have signed this.
+        """
+        _check_signature(signature, digest)
+        s = _int(signature[32:64])
+        if s >= _ORDER:
+            raise WireError("a signature that no key can have made")
+        secret = _int(self.secret)
+        signature = signature[:32] + (s * secret % _ORDER).to_bytes(32) + signature[64:]
+        return _compressed(_recover(signature, (_int(digest) * secret % _ORDER).to_bytes(32)))[1:]
 
     def sign(self, digest: bytes) -> bytes:
         """A recoverable signature of 32 bytes: r, s and the recovery id (0 to 3), 65 bytes."""
@@ -167,16 +196,12 @@ class PrivateKey:
         return f"<PrivateKey of {self.public_key!r}>"
 
 
-def recover(signature: bytes, digest: bytes) -> PublicKey:
-    """
-    Who signed C{digest}.
-
-    @param signature: 65 bytes as L{PrivateKey.sign} gives them.
-    @param digest: the 32 bytes signed.
-    @raise WireError: no key can have signed this.
-    """
+def _check_signature(signature: bytes, digest: bytes) -> None:
     if len(signature) != 65 or len(digest) != 32:
         raise WireError(f"a signature of {len(signature)} bytes over {len(digest)}, not of 65 over 32")
+
+
+def _recover(signature: bytes, digest: bytes) -> Any:
     parsed, point = ffi.new(_RECOVERABLE), ffi.new(_POINT)
     parse = lib.secp256k1_ecdsa_recoverable_signature_parse_compact
     if (
@@ -185,6 +210,19 @@ def recover(signature: bytes, digest: bytes) -> PublicKey:
         or not lib.secp256k1_ecdsa_recover(_CONTEXT, point, parsed, digest)
     ):
         raise WireError("a signature that no key can have made")
+    return point
+
+
+def recover(signature: bytes, digest: bytes) -> PublicKey:
+    """
+    Who signed C{digest}.
+
+    @param signature: 65 bytes as L{PrivateKey.sign} gives them.
+    @param digest: the 32 bytes signed.
+    @raise WireError: no key can have signed this.
+    """
+    _check_signature(signature, digest)
+    point = _recover(signature, digest)
     return PublicKey(_raw(point), point)
 
 

@@ -82,6 +82,7 @@ class Session:
         "ended",
         "engine",
         "hello",
+        "local",
         "messages_in",
         "messages_out",
         "peer",
@@ -105,6 +106,7 @@ class Session:
         self.client = ""
         self.capabilities: tuple[str, ...] = ()
         self.shared: tuple[str, ...] = ()
+        self.local: Any = None
         #: By name, what both sides speak, in the order of the codes; empty again when the connection is gone.
         self.channels: dict[str, Channel] = {}
         #: When, by the factory's clock.
@@ -157,6 +159,7 @@ class Session:
     def makeConnection(self, transport: Any) -> None:
         """The identity is proven: ask the household, and say Hello."""
         self.transport = transport
+        self.local = transport.getHost()
         self.connected_at = self._factory.seconds()
         transport.registerProducer(self, True)
         self.guard(self._greet)

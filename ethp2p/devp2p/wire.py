@@ -4,6 +4,7 @@ The messages of the "p2p" capability as values.  Source: devp2p rlpx.md, '"p2p" 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Union
 
 import attrs
@@ -65,9 +66,14 @@ class Hello:
         _check_size("Hello", payload)
         return _HELLO.decode(payload)
 
+    @cached_property
+    def _payload(self) -> bytes:
+        """The encoding, made once: a node says the same to all that it meets."""
+        return _HELLO.encode(self)
+
     def encode(self) -> bytes:
         """The payload."""
-        return _HELLO.encode(self)
+        return self._payload
 
 
 @attrs.frozen

@@ -130,6 +130,32 @@ class SignatureTests(SynchronousTestCase):
         here, there = PrivateKey.parse(one), PrivateKey.parse(two)
         self.assertEqual(here.ecdh(there.public_key), there.ecdh(here.public_key))
 
+    @given(SECRETS, SECRETS, st.binary(min_size=32, max_size=32))
+    def test_ecdh_with_who_signed(self, one: bytes, two: bytes, digest: bytes) -> None:
+        here, there = PrivateKey.parse(one), PrivateKey.parse(two)
+        self.assertEqual(here.ecdh_signer(there.sign(digest), digest), here.ecdh(there.public_key))
+
+    @given(st.binary(min_size=65, max_size=65))
+    def test_ecdh_refuses_what_recover_refuses(self, signature: bytes) -> None:
+        try:
+            shared = self.key.ecdh_signer(signature, self.digest)
+        except WireError:
+            self.assertRaises(WireError, recover, signature, self.digest)
+        else:
+            self.assertEqual(shared, self.key.ecdh(recover(signature, self.digest)))
+
+    def test_ecdh_at_the_edges(self) -> None:
+        """A high s, a digest that is no number below the order, and the one that is a multiple of it."""
+        s = int.from_bytes(self.signature[32:64])
+        high = self.signature[:32] + (ORDER - s).to_bytes(32) + bytes([self.signature[64] ^ 1])
+        for signature, digest in (
+            (high, self.digest),
+            (self.signature, b"\xff" * 32),
+            (self.signature, bytes(32)),
+            (self.signature, ORDER.to_bytes(32)),
+        ):
+            self.assertEqual(self.key.ecdh_signer(signature, digest), self.key.ecdh(recover(signature, digest)))
+
     def test_a_changed_signature_does_not_verify(self) -> None:
         for index in range(64):
             changed = bytearray(self.signature[:64])
@@ -153,11 +179,15 @@ class SignatureTests(SynchronousTestCase):
             ones + s + b"\0",
             bytes(32) + s + b"\0",
             self.signature[:32] + bytes(32) + b"\0",
+            self.signature[:32] + ones + b"\0",
+            self.signature[:32] + (ORDER + 1).to_bytes(32) + b"\0",
             self.signature[:64] + b"\x04",
             self.signature[:64] + b"\x1b",
             self.signature[:64] + b"\xff",
         ):
             self.assertRaises(WireError, recover, signature, self.digest)
+            self.assertRaises(WireError, self.key.ecdh_signer, signature, self.digest)
+        self.assertRaises(WireError, self.key.ecdh_signer, self.signature, self.digest[:31])
 
     @given(st.binary(min_size=65, max_size=65))
     def test_recover_gives_a_key_or_a_wire_error(self, signature: bytes) -> None:
