@@ -21,6 +21,12 @@ check: $(VENV)/.check  ## lint, types, floors, and packaging
 	$(BIN)/python -m twisted.trial tests.crypto tests.rlpx  # with the fast extra
 	PYTHON=$(CURDIR)/$(BIN)/python tests/packaging.sh
 
+fuzz: $(VENV)/.test  ## attack discovery with hostile datagrams for a minute
+	$(BIN)/python -m tests.fuzz --seconds 60
+
+load: $(VENV)/.test  ## flood a node with callers, and crowd it with peers
+	$(BIN)/python -m tests.load
+
 interop: $(VENV)/.test  ## speak with real foreign peers, installed on the way
 	$(BIN)/python -m tests.interop
 
@@ -48,4 +54,4 @@ $(VENV)/.bench: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test,fast]'
 	@touch $@
 
-.PHONY: help run test check interop bench clean
+.PHONY: help run test check fuzz load interop bench clean

@@ -13,4 +13,7 @@ In discovery one program, made of go-ethereum's wire packages, asks ethp2p, go-e
 ChainSafe's library (discovery v5): from sixteen nodes at once, and each question must be answered in full.  Handshakes
 are with nodes that were never seen before and whose records do not say where they are, so that only the handshake
 and its one ping are measured; a full answer to findnode has sixteen nodes.
+
+The household is measured alone: what a node does with a thousand peers, and with two thousand callers in ten seconds.
+What it is held to there are limits, and not others.
 """

@@ -1,5 +1,6 @@
 """
-Runs everything and prints the tables: C{python -m benchmarks [--quick] [--runs N] [rlpx | discovery] [NAME ...]}.
+Runs everything and prints the tables:
+C{python -m benchmarks [--quick] [--runs N] [rlpx | discovery | simulation | household] [NAME ...]}.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from subprocess import CalledProcessError
 from typing import Any
 
 import attrs
 
-from benchmarks import drivers
+from benchmarks import drivers, household, simulation
 from benchmarks.drivers import Driver, Measured, MeasurementFailed, cores
 from tests.interop.toolchain import ToolMissing, ToolMissingInCI
 
@@ -283,14 +285,18 @@ def main() -> int:
         "words",
         nargs="*",
         metavar="WORD",
-        help=f"what to measure, of {', '.join(CHAPTERS)}, and with whom, of {', '.join(NAMES)} (default: all)",
+        help=f"what to measure, of {', '.join([*CHAPTERS, *ALONE])}, and with whom, of {', '.join(NAMES)} "
+        "(default: all)",
     )
     options = parser.parse_args()
-    unknown = set(options.words) - set(CHAPTERS) - set(NAMES)
+    unknown = set(options.words) - set(CHAPTERS) - set(NAMES) - set(ALONE)
     if unknown:
         parser.error(f"no table and no implementation is called {', '.join(sorted(unknown))}")
     runs = 1 if options.quick else max(1, options.runs)
     names = [name for name in NAMES if name in options.words] or NAMES
+    alone = [name for name in ALONE if name in options.words or not options.words]
+    if alone and options.words and not set(options.words) & set(CHAPTERS):
+        return max([ALONE[name](options.quick) for name in alone])
     asked = [name for name in CHAPTERS if name in options.words] or list(CHAPTERS)
     chapters = [(chapter, Cast.of(chapter, names)) for name in asked for chapter in CHAPTERS[name]]
     chapters = [(chapter, cast) for chapter, cast in chapters if cast.measured]
@@ -310,7 +316,27 @@ def main() -> int:
     print("more is better where a row is per second, less where it is CPU or KiB")
     for chapter, cast in chapters:
         _show(chapter, cast, found[chapter.title])
+    return max([ALONE[name](options.quick) for name in alone], default=0)
+
+
+def _simulate(quick: bool) -> int:
+    """One run, since its time is nearly the same every time and its result is the same."""
+    try:
+        measured = simulation.measure(quick, _progress)
+    except CalledProcessError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    _progress("")
+    print(f"\nSimulation of ethp2p, one datagram in five lost\n\n{_table(simulation.rows(measured))}")
     return 0
+
+
+def _burden(quick: bool) -> int:
+    return 0 if household.run(quick) else 1
+
+
+#: What ethp2p does without others: by what is asked for on the command line.
+ALONE: Mapping[str, Callable[[bool], int]] = {"simulation": _simulate, "household": _burden}
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ class Peer:
     inbound: bool
     #: The transport address, as C{host:port}.
     address: str
+    #: Our end of the connection, likewise.
+    local: str = ""
     #: Client name and capabilities (C{eth/69}) from Hello; empty before it.
     client: str = ""
     capabilities: tuple[str, ...] = ()

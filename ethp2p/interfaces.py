@@ -91,7 +91,7 @@ class ISession(Interface):
     )
 
     def disconnect(reason: DisconnectReason, detail: str = "") -> None:
-        """Say why and close."""
+        """Say why and close.  Both come back to the household when the session has ended."""
 
     def abort() -> None:
         """Close without a word."""

@@ -165,7 +165,7 @@ class WholeNode(_Whole):
             client=client_name(config.identity),
             seqStore=self.database.seq_store(self._key.public_key.node_id),
         )
-        self.node.feed.subscribe(Console())
+        self.node.feed.subscribe(Console(reactor.seconds))
         self.web: WebService | None = None
         self.ipc: IPCService | None = None
         view = NodeView(self.node, self.setConfig, lambda: examine(self._facts()), self._readiness)
@@ -294,6 +294,8 @@ class WholeNode(_Whole):
             self._followForks(self.discovery)
         if self.web is not None:
             self._log.info("JSON-RPC: {url}", url=self.web.url)
+        if self.ipc is not None:
+            self._log.info("unix socket: {path}", path=self.ipc.path)
 
     def _followForks(self, discovery: DiscoveryService) -> None:
         """Nodes that were of another network may be of ours once our head has passed a fork, and the reverse."""

@@ -38,6 +38,9 @@ def _text(value: object) -> str:
 
 def _sentence(value: object) -> str:
     words = _text(value).strip()
+    words = words[:1].upper() + words[1:]
+    if words.endswith("..") and not words.endswith("..."):  # a sentence that ends with another's words
+        words = words[:-1]
     return words if not words or words[-1] in ".!?" else f"{words}."
 
 
@@ -127,6 +130,7 @@ def explain_lines(known: Value) -> Iterator[str]:
     if known.get("enode"):
         yield f"Its URL is {_text(known.get('enode'))} ."
     yield from _attempts(known.get("attempts") or ())
+    yield from _refusals(known.get("refusals") or ())
     if known.get("score") is not None:
         ledger = known.get("ledger") or ()
         yield f"Its score is {known['score']:.0f} of 100{'' if ledger else ', and nothing was booked'}."
@@ -153,6 +157,13 @@ def _attempts(attempts: Sequence[Value]) -> Iterator[str]:
         end = words if not cause or cause in words.lower() else f"{cause} ({words})" if words else cause
         parts.append(_text(end) or "not over yet")
         yield f"  {instant(attempt['began'])} {how} {_text(attempt['address'])}: {'; '.join(parts)}"
+
+
+def _refusals(refusals: Sequence[Value]) -> Iterator[str]:
+    if refusals:
+        yield "Not let in when it called, newest first:"
+    for one in refusals:
+        yield f"  {instant(one['at'])} from {_text(one['address'])}: {_text(one['words'])}"
 
 
 def finding_lines(findings: Sequence[Value]) -> Iterator[str]:

@@ -9,14 +9,16 @@ from collections.abc import Callable
 
 import attrs
 
+from ethp2p.enode.cidr import is_ip
 from ethp2p.errors import Offence
+from ethp2p.peers.admission import Rule
 from ethp2p.peers.bans import Ban, BanList
 from ethp2p.peers.dialer import Dialer, Seats
 from ethp2p.peers.journeys import Journeys
 from ethp2p.peers.policy import Policy
 from ethp2p.peers.reputation import Reputation
 from ethp2p.peers.roster import Roster
-from ethp2p.peers.throttle import Doorman
+from ethp2p.peers.throttle import Doorman, Refused
 
 
 @attrs.define(eq=False)
@@ -89,3 +91,11 @@ class Books:
         """The same in words; empty if there is none."""
         ban = self.ban_of(node_id, host)
         return "" if ban is None else ban.reason or "no reason was given"
+
+    def forbidden(self, node_id: bytes | None, host: str) -> Refused | None:
+        """Why there is nothing to do with this node, or with whoever is at this address, in either direction."""
+        netrestrict = self.policy.netrestrict
+        if netrestrict is not None and is_ip(host) and host not in netrestrict:
+            return Refused(f"{host} is outside {netrestrict}", Rule.NETRESTRICT)
+        banned = self.banned(node_id, host)
+        return Refused(f"banned: {banned}", Rule.BANNED) if banned else None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -140,10 +141,11 @@ class DialService(Service):
     def removePeer(self, node_id: bytes) -> bool:
         """Stop wanting this node.  @return: whether it was wanted."""
         self._books.roster.static.discard(node_id)
+        wanted = self._books.dialer.remove(node_id)
         call = self._calls.get(node_id)
         if call is not None:
             call.cancel()
-        return self._books.dialer.remove(node_id)
+        return wanted
 
     def seekFrom(self, source: NodeSource) -> None:
         """Call nodes that C{source} finds, too."""
@@ -220,8 +222,13 @@ class DialService(Service):
             books.journeys.foreign(node.node_id, _address(node), stranger, books.wall())
             return
         books.journeys.found()
-        if not books.dialer.found(node.node_id, node.host, node.tcp, books.roster.known(), books.seats(), now, node):
+        known, seats = books.roster.known(), books.seats()
+        rejection = books.dialer.found(node.node_id, node.host, node.tcp, known, seats, now, node)
+        if rejection is None:
             self._call(node)
+        elif forbidden := books.forbidden(node.node_id, node.host):  # worth a word to whoever asks after it
+            books.journeys.begin(node.node_id, _address(node), now, books.wall())
+            books.journeys.ended(node.node_id, Cause(forbidden.rule.value), forbidden.words, now, by_us=True)
 
     def _call(self, node: Node) -> None:
         self.attempts += 1
@@ -238,7 +245,7 @@ class DialService(Service):
 
         def failed(failure: Failure) -> None:
             now = self._wheel.seconds()
-            if failure.check(CancelledError):  # removed, or stopping
+            if failure.check(CancelledError, ConnectingCancelledError):  # removed, or stopping
                 books.dialer.given_up(node_id)
                 books.journeys.ended(node_id, Cause.REQUESTED, "given up", now, by_us=True)
                 return
@@ -260,7 +267,7 @@ class DialService(Service):
             del self._calls[node_id]
             self.pump()
 
-        call = self._calls[node_id] = self._connect(node, connected)
+        call = self._calls[node_id] = maybeDeferred(self._connect, node, connected)
         call.addCallbacks(met, failed).addBoth(done)
 
     def _lookAround(self) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ethp2p.limits import WheelCall, WheelTimer
+from ethp2p.peers.admission import Rule
 from ethp2p.peers.throttle import Doorman, Refused, Welcome
 
 #: Seconds after which one who waits at the door is sent away.
@@ -35,7 +37,7 @@ class _Waiting(Protocol):
         self.since = doorway.wheel.seconds()
         self._doorway = doorway
         self._wire = wire
-        self._address = address
+        self.address = address
 
     def connectionMade(self) -> None:
         """Wait."""
@@ -43,7 +45,7 @@ class _Waiting(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It is gone."""
-        self._doorway.gone(self)
+        self._doorway.leave(self)
 
     @property
     def _transport(self) -> Any:
@@ -52,7 +54,7 @@ class _Waiting(Protocol):
     def enter(self) -> None:
         """Come in now."""
         transport = self._transport
-        inner: Any = self._doorway.enter(self._wire, self._address)
+        inner: Any = self._doorway.enter(self._wire, self.address)
         if inner is None:
             transport.loseConnection()
             return
@@ -63,6 +65,14 @@ class _Waiting(Protocol):
     def sendAway(self) -> None:
         """Close it."""
         self._transport.abortConnection()
+
+
+@attrs.define(eq=False)
+class _Caller:
+    """One who came in, and whose handshake goes on."""
+
+    since: float
+    protocol: Any = None
 
 
 class Doorway:
@@ -86,7 +96,7 @@ class Doorway:
         self._objection = objection
         self._refused = refused
         self._line: deque[_Waiting] = deque()
-        self._inside: dict[tuple[str, int], float] = {}  # since when each caller's handshake goes on
+        self._inside: dict[tuple[str, int], _Caller] = {}  # the oldest first
         self._timer: WheelCall | None = None
 
     def guard(self, endpoint: IStreamServerEndpoint) -> Guarded:
@@ -121,23 +131,25 @@ class Doorway:
 
     def enter(self, wire: IProtocolFactory, address: Any) -> Any:
         """Somebody comes in: the wire's protocol for it."""
-        self._inside[_place(address)] = self.wheel.seconds()
-        protocol: Any = None
+        place = _place(address)
+        if self._inside.pop(place, None) is not None:  # from one port to two of our doors: one is forgotten
+            self._doorman.settled()
+        self._inside[place] = caller = _Caller(self.wheel.seconds())
         try:
-            protocol = wire.buildProtocol(address)
+            caller.protocol = wire.buildProtocol(address)
         finally:
-            if protocol is None:
+            if caller.protocol is None:
                 self.settled(address)
-        return protocol
+        return caller.protocol
 
     def settled(self, address: Any) -> None:
         """The caller's handshake is over, well or badly: the next may come in.  Does nothing for others."""
         if self._inside.pop(_place(address), None) is not None:
             self._doorman.settled()
-            self._next()
+            self.pump()
 
-    def gone(self, waiting: _Waiting) -> None:
-        """One who waited has left."""
+    def leave(self, waiting: _Waiting) -> None:
+        """One waits no more, unless it has come in."""
         if waiting in self._line:
             self._line.remove(waiting)
             self._doorman.left()
@@ -145,17 +157,28 @@ class Doorway:
     def close(self) -> None:
         """Send away everybody who waits."""
         for waiting in tuple(self._line):
+            self.leave(waiting)
             waiting.sendAway()
         self._arm()
 
-    def _next(self) -> None:
+    def clear(self) -> None:
+        """Cut off everybody whose handshake goes on still."""
+        for caller in tuple(self._inside.values()):
+            transport = getattr(caller.protocol, "transport", None)
+            if transport is not None:
+                transport.abortConnection()
+
+    def pump(self) -> None:
+        """Let in those for whom there is room."""
         now = self.wheel.seconds()
-        while self._inside and now - next(iter(self._inside.values())) > MAX_HANDSHAKE:
+        while self._inside and now - next(iter(self._inside.values())).since >= MAX_HANDSHAKE:
             del self._inside[next(iter(self._inside))]
             self._doorman.settled()
-        for waiting in tuple(self._line):
-            if now - waiting.since > MAX_WAIT:
-                waiting.sendAway()
+        while self._line and now - self._line[0].since >= MAX_WAIT:
+            waiting = self._line[0]
+            self.leave(waiting)
+            waiting.sendAway()
+            self._refused(waiting.address, Refused(f"has waited {MAX_WAIT:.0f} s at the door", Rule.BUSY))
         while self._line and self._doorman.next_welcome(now):
             self._line.popleft().enter()
         self._arm()
@@ -172,8 +195,8 @@ class Doorway:
         if (welcome := self._doorman.next_timer(now)) is not None:
             due.append(welcome)
         if self._inside:
-            due.append(next(iter(self._inside.values())) + MAX_HANDSHAKE)
-        self._timer = self.wheel.call_later(max(0.0, min(due) - now), self._next)
+            due.append(next(iter(self._inside.values())).since + MAX_HANDSHAKE)
+        self._timer = self.wheel.call_at(min(due), self.pump)
 
 
 def _place(address: Any) -> tuple[str, int]:

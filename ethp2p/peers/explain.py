@@ -5,15 +5,17 @@ Why somebody is a peer, or is not: what is known of them, in words.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import attrs
 
 from ethp2p.peers.backoff import Cause
 from ethp2p.peers.bans import Ban
-from ethp2p.peers.journeys import Attempt, Refusal
+from ethp2p.peers.journeys import Attempt, Refusal, Stage
 from ethp2p.peers.reputation import Entry
 from ethp2p.peers.roster import Place
+from ethp2p.peers.throttle import Refused
 
 #: How a call or session that ended so is spoken of.
 SENTENCES: Mapping[Cause, str] = {
@@ -39,11 +41,13 @@ SENTENCES: Mapping[Cause, str] = {
 }
 
 
-def sentence(cause: Cause, words: str, *, inbound: bool) -> str:
+def sentence(attempt: Attempt) -> str:
     """How a call or session ended, as an operator reads it."""
-    return (
-        f"{SENTENCES[cause]}, when {'it called' if inbound else 'it was called'}: {words or 'nothing more is known'}."
-    )
+    what = SENTENCES[attempt.cause or Cause.OTHER]
+    if attempt.cause is Cause.LOST and attempt.missed is Stage.AUTH:
+        what = "It hung up at once, as who has another key does, or who does not let us in"
+    when = "it called" if attempt.inbound else "it was called"
+    return f"{what}, when {when}: {attempt.words or 'nothing more is known'}."
 
 
 @attrs.frozen
@@ -72,6 +76,8 @@ class Known:
     #: Newest first.
     ledger: tuple[Entry, ...]
     ban: Ban | None
+    #: Why there is nothing to do with it, if so; a ban or a network.
+    forbidden: Refused | None
     #: When it is called, or why not now.
     next: str
     #: When this was found out, as the household's clock has it.
@@ -87,16 +93,17 @@ class Known:
             way = "It called us" if self.place.inbound else "We called it"
             return f"It is a peer. {way} {since:.0f} s ago."
         if self.ban is not None:
-            until = "for ever" if self.ban.until is None else f"until {self.ban.until}"
+            until = "for ever" if self.ban.until is None else f"until {datetime.fromtimestamp(self.ban.until, UTC)}"
             return f"It is banned {until}: {self.ban.reason or 'no reason was given'}."
+        if self.forbidden is not None:
+            return f"It is not one to have to do with: {self.forbidden.words}."
         ended = next((attempt for attempt in self.attempts if attempt.cause is not None), None)
+        if self.refusals and (ended is None or self.refusals[0].at > ended.began + (ended.lasted or 0.0)):
+            return f"It called, and was not let in: {self.refusals[0].words}."
         if ended is not None:
-            assert ended.cause is not None
-            return sentence(ended.cause, ended.words, inbound=ended.inbound)
+            return sentence(ended)
         if self.attempts:
             return "It is being called now."
-        if self.refusals:
-            return f"It called, and was not let in: {self.refusals[0].words}."
         if len(self.others) > 1:
             return f"{len(self.others)} nodes are known at this address."
         if self.static:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -24,6 +25,7 @@ from ethp2p.peers.books import Books
 from ethp2p.peers.dialing import DialService, objection_to
 from ethp2p.peers.doors import Doorway
 from ethp2p.peers.explain import Known
+from ethp2p.peers.journeys import host_of
 from ethp2p.peers.keeping import Keeper
 from ethp2p.peers.listening import ListenService
 from ethp2p.peers.policy import Policy
@@ -76,17 +78,18 @@ class Household(OrderedService):
         self._feed = feed
         self._wheel = wheel
         self.books = Books(own_id, policy, random, wall)
-        self.doorway = Doorway(self.books.doorman, wheel, self._objection, self._refusedAtTheDoor)
+        objection = partial(self.books.forbidden, None)
+        self.doorway = Doorway(self.books.doorman, wheel, objection, self._refusedAtTheDoor)
         self.sessions = Sessions(
             self.books,
             feed,
             wheel,
             settled=self.doorway.settled,
-            ended=self._sessionEnded,
+            ended=self._pump,
             met=self._remember,
             ban=self._banForOffences,
         )
-        self.keeper = Keeper(self.books, self.sessions, store, feed, wheel, loaded=self._loaded)
+        self.keeper = Keeper(self.books, self.sessions, store, feed, wheel, loaded=self._loaded, lifted=self._pump)
 
     def open(
         self,
@@ -116,17 +119,9 @@ class Household(OrderedService):
     def stopService(self) -> Deferred[None]:
         """Let nobody in, call nobody, say goodbye, write down what is known.  Fires when all is over."""
         self.doorway.close()
-        return super().stopService()
+        return super().stopService().addCallback(lambda _: self.doorway.clear())
 
     # --- between its parts
-
-    def _objection(self, host: str) -> throttle.Refused | None:
-        """Why nobody from this address may come in."""
-        netrestrict = self.books.policy.netrestrict
-        if netrestrict is not None and host not in netrestrict:
-            return throttle.Refused("outside the networks to have to do with", Rule.NETRESTRICT)
-        banned = self.books.banned(None, host)
-        return throttle.Refused(f"banned: {banned}", Rule.BANNED) if banned else None
 
     def _refusedAtTheDoor(self, address: Any, refused: throttle.Refused) -> None:
         rule, place = refused.rule.value, host_port(address)
@@ -134,7 +129,7 @@ class Household(OrderedService):
         self.books.journeys.refused(getattr(address, "host", ""), place, rule, refused.words, self.books.wall())
         self._feed.publish(Refused(address=place, node_id=None, inbound=True, rule=rule, detail=refused.words))
 
-    def _sessionEnded(self) -> None:
+    def _pump(self) -> None:
         self.dialing.pump()
 
     def _loaded(self, peers: list[KnownPeer]) -> None:
@@ -151,11 +146,17 @@ class Household(OrderedService):
 
     def _remember(self, session: ISession) -> None:
         node = session.node
-        if node is not None and node.host and node.tcp:
+        # Before the store was read nobody knows what else it says of this peer.
+        if self.keeper.read and node is not None and node.host and node.tcp:
             self.keeper.remember(self._known(node, session))
 
     def _known(self, node: Node, session: ISession | None = None) -> KnownPeer:
         books = self.books
+        callee, place = books.dialer.get(node.node_id), books.roster.get(node.node_id)
+        if callee is not None and callee.static:  # as the operator has it, who may have given a name
+            node = callee.node
+        if session is None and place is not None:
+            session = place.session
         return KnownPeer(
             node_id=node.node_id,
             url=node.record.text if node.record is not None else node.url,
@@ -169,7 +170,8 @@ class Household(OrderedService):
 
     def _banForOffences(self, session: ISession, evidence: str) -> None:
         self._ban(session.node_id.hex(), self.books.policy.ban_seconds, evidence, REPUTATION)
-        self._wheel.call_later(0.0, self.keeper.partWithBanned)  # not before its session has told it the reason
+        # Not before its session has told it what it did.
+        self._wheel.call_later(0.0, lambda: self.sessions.sendAway(session, Rule.BANNED, f"banned: {evidence}"))
 
     # --- what the operator can do
 
@@ -192,11 +194,11 @@ class Household(OrderedService):
         @return: fires with whether it was wanted or connected.
         """
         wanted = self.dialing.removePeer(node.node_id)
-        place = self.books.roster.get(node.node_id)
-        if place is not None:
-            place.session.disconnect(DisconnectReason.REQUESTED)
         self.keeper.remember(self._known(node))
-        return self.keeper.flush().addCallback(lambda kept: wanted or place is not None)
+        here = [session for session in self.sessions if session.node_id == node.node_id]
+        for session in here:
+            session.disconnect(DisconnectReason.REQUESTED)
+        return self.keeper.flush().addCallback(lambda kept: wanted or bool(here))
 
     def trust(self, node: Node, trusted: bool = True) -> Deferred[bool]:
         """
@@ -260,9 +262,10 @@ class Household(OrderedService):
         self.books.set_policy(policy)
         self._feed.publish(PolicyChanged(names=tuple(names)))
         for place in self.books.roster.excess():
-            place.session.disconnect(DisconnectReason.TOO_MANY_PEERS, "there are fewer places now")
+            self.sessions.sendAway(place.session, Rule.TOO_MANY_PEERS, "there are fewer places now")
         for place, refusal in self.books.roster.unwelcome():
-            place.session.disconnect(refusal.reason, refusal.detail)
+            self.sessions.sendAway(place.session, refusal.rule, refusal.detail)
+        self.doorway.pump()
         self.dialing.pump()
 
     def setStatic(self, nodes: Iterable[Node]) -> None:
@@ -293,16 +296,29 @@ class Household(OrderedService):
         if scope is Scope.SUBNET:
             raise ConfigError(f"{name} is a network, not one node")
         if scope is Scope.NODE:
-            return self._known_of(subject, bytes.fromhex(name), name, ())
+            node_id = bytes.fromhex(name)
+            return self._known_of(subject, node_id, self._host_of(subject, node_id), ())
         here = [place.session.node_id for place in self.books.roster.added() if place.host == name]
         ids = tuple(dict.fromkeys([*self.books.journeys.by_host(name), *here]))
         return self._known_of(subject, ids[0] if len(ids) == 1 else None, name, ids)
 
-    def _known_of(self, subject: str, node_id: bytes | None, who: str, others: tuple[bytes, ...]) -> Known:
+    def _host_of(self, subject: str, node_id: bytes) -> str:
+        """Where a node is, as far as anybody knows; empty if nobody does."""
+        books = self.books
+        place, callee, attempts = books.roster.get(node_id), books.dialer.get(node_id), books.journeys.attempts(node_id)
+        hosts = [
+            "" if place is None else place.host,
+            "" if callee is None else callee.host,
+            host_of(attempts[-1].address) if attempts else "",
+            Node.parse(subject).host if ":" in subject else "",
+        ]
+        return next(filter(None, hosts), "")
+
+    def _known_of(self, subject: str, node_id: bytes | None, host: str, others: tuple[bytes, ...]) -> Known:
         books, now = self.books, self._wheel.seconds()
         known = node_id if node_id is not None else b""
         callee = books.dialer.get(known)
-        host = who if not node_id else None if callee is None else callee.host
+        refusals = [*books.journeys.refusals(known), *books.journeys.refusals(host)]
         return Known(
             subject=subject,
             node_id=node_id,
@@ -313,10 +329,11 @@ class Household(OrderedService):
             static=known in books.roster.static,
             trusted=known in books.roster.trusted,
             attempts=books.journeys.attempts(known)[::-1],
-            refusals=(books.journeys.refusals(known) or books.journeys.refusals(who))[::-1],
+            refusals=tuple(sorted(refusals, key=lambda refusal: refusal.at, reverse=True)),
             score=books.reputation.score(known, now),
             ledger=books.reputation.ledger(known)[::-1],
             ban=books.ban_of(node_id, host),
+            forbidden=books.forbidden(node_id, host),
             next=self._next(node_id, now),
             now=now,
         )

@@ -7,7 +7,7 @@ end.  Pure, and bounded in every direction: it is strangers who fill it.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Hashable
 from enum import Enum
 from typing import Any, TypeVar
@@ -113,10 +113,17 @@ class _Live:
 
 @attrs.define(eq=False)
 class _Traveller:
-    """One node's attempts: those that ended, oldest first, and those under way, by direction."""
+    """
+    One node's attempts: those that ended, oldest first, and those under way, by direction.  There are thousands after
+    a flood, most with one attempt, for which a deque would take more room than all else.
+    """
 
-    ended: deque[Attempt]
-    live: dict[bool, _Live]
+    ended: tuple[Attempt, ...] = ()
+    live: dict[bool, _Live] = attrs.field(factory=dict)
+
+    def end(self, attempt: Attempt) -> None:
+        """Remember it as the newest that ended."""
+        self.ended = (*self.ended, attempt)[-MAX_ATTEMPTS:]
 
 
 def host_of(address: str) -> str:
@@ -133,7 +140,7 @@ class Journeys:
     refusals_by_rule: Counter[str] = attrs.field(factory=Counter, init=False)
     _nodes: OrderedDict[bytes, _Traveller] = attrs.field(factory=OrderedDict, init=False)
     _hosts: OrderedDict[str, OrderedDict[bytes, None]] = attrs.field(factory=OrderedDict, init=False)
-    _refused: OrderedDict[bytes | str, deque[Refusal]] = attrs.field(factory=OrderedDict, init=False)
+    _refused: OrderedDict[bytes | str, tuple[Refusal, ...]] = attrs.field(factory=OrderedDict, init=False)
     _minutes: OrderedDict[tuple[bytes, bool], float] = attrs.field(factory=OrderedDict, init=False)
     _stages: Counter[Stage] = attrs.field(factory=Counter, init=False)
     _failures: dict[Stage, Counter[Cause]] = attrs.field(factory=dict, init=False)
@@ -165,7 +172,7 @@ class Journeys:
             lasted=0.0,
             by_us=True,
         )
-        self._met(node_id, attempt.address).ended.append(attempt)
+        self._met(node_id, attempt.address).end(attempt)
 
     def begin(self, node_id: bytes, address: str, now: float, wall: float, *, inbound: bool = False) -> None:
         """
@@ -219,7 +226,7 @@ class Journeys:
             self.reached(node_id, Stage.MINUTE, due, inbound=inbound)
         del traveller.live[inbound]
         attempt = attrs.evolve(live.attempt, cause=cause, words=words[:MAX_WORDS], lasted=now - live.since, by_us=by_us)
-        traveller.ended.append(attempt)
+        traveller.end(attempt)
         self._nodes.move_to_end(node_id)
         if not inbound and attempt.missed is not None:
             self._count_failure(attempt.missed, cause)
@@ -234,8 +241,9 @@ class Journeys:
         """
         known = rule in self.refusals_by_rule or len(self.refusals_by_rule) < MAX_RULES
         self.refusals_by_rule[rule if known else "other"] += 1
-        refusals = _touch(self._refused, who, deque(maxlen=MAX_ATTEMPTS), MAX_REFUSED)
-        refusals.append(Refusal(at=wall, address=address[:MAX_WORDS], rule=rule, words=words[:MAX_WORDS]))
+        refusal = Refusal(at=wall, address=address[:MAX_WORDS], rule=rule, words=words[:MAX_WORDS])
+        before = _touch(self._refused, who, (), MAX_REFUSED)
+        self._refused[who] = (*before, refusal)[-MAX_ATTEMPTS:]
 
     # --- time: a session has lasted a minute
 
@@ -267,7 +275,7 @@ class Journeys:
 
     def refusals(self, who: bytes | str) -> tuple[Refusal, ...]:
         """Those remembered of a caller, by its id or its host, oldest first."""
-        return tuple(self._refused.get(who, ()))
+        return self._refused.get(who, ())
 
     def by_host(self, host: str) -> tuple[bytes, ...]:
         """The ids that we met at a host, the newest last."""
@@ -294,7 +302,7 @@ class Journeys:
 
     def _met(self, node_id: bytes, address: str) -> _Traveller:
         """The node, as the one we had to do with last."""
-        traveller = self._nodes.setdefault(node_id, _Traveller(deque(maxlen=MAX_ATTEMPTS), {}))
+        traveller = self._nodes.setdefault(node_id, _Traveller())
         self._nodes.move_to_end(node_id)
         self._make_room(node_id)
         ids = _touch(self._hosts, host_of(address), OrderedDict(), MAX_HOSTS)

@@ -6,19 +6,20 @@ a minute how things are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, Union
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ethp2p.errors import DisconnectReason
+from ethp2p.enode import Node
+from ethp2p.errors import ConfigError
 from ethp2p.events import BanRemoved, DialProgress, Feed
-from ethp2p.interfaces import ISession
 from ethp2p.limits import WheelCall, WheelTimer
 from ethp2p.peers import churn
+from ethp2p.peers.admission import Rule
 from ethp2p.peers.bans import Ban, Scope
 from ethp2p.peers.books import Books
 from ethp2p.peers.journeys import Stage
@@ -36,6 +37,9 @@ SUMMARY = 60.0
 MAX_READ = 1024
 #: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up.
 MAX_UNSAVED = 4096
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @attrs.frozen
@@ -60,6 +64,7 @@ class Seated:
 class Keeper(Service):
     """
     @ivar trouble: why peers and bans are not kept between runs, in words; empty when they are.
+    @ivar read: whether it is known what the store has.
     """
 
     _log = Logger(namespace="ethp2p")
@@ -73,10 +78,12 @@ class Keeper(Service):
         wheel: WheelTimer,
         *,
         loaded: Callable[[list[KnownPeer]], object],
+        lifted: Callable[[], object],
     ) -> None:
         """
         @param store: where peers and bans are kept between runs; nowhere by default.
         @param loaded: told of the peers known from the last time, when the store has been read.
+        @param lifted: told that somebody is banned no more.
         """
         self._books = books
         self._sessions = sessions
@@ -84,10 +91,13 @@ class Keeper(Service):
         self._feed = feed
         self._wheel = wheel
         self._loaded = loaded
-        self._read = False  # whether it is known what the store has
+        self._lifted = lifted
+        self.read = False
         self._peers: dict[bytes, KnownPeer] = {}  # to be written
         self._bans: dict[str, Ban | BanOver] = {}  # likewise, by subject
-        self._writing = DeferredLock()
+        self._closed = True
+        self._writing = False
+        self._waiting: list[Deferred[bool]] = []  # for the next write
         self._timers: dict[str, WheelCall] = {}
         self.trouble = ""
 
@@ -96,6 +106,7 @@ class Keeper(Service):
     def startService(self) -> None:
         """Read what is known from the last time, and begin to look at the clock."""
         super().startService()
+        self._closed = False
         self.flush()
         self._every("flush", lambda: FLUSH, self.flush)
         self._every("purge", lambda: PURGE, self.purge)
@@ -104,12 +115,17 @@ class Keeper(Service):
         self._every("rotation", lambda: churn.next_rotation(self._books.random), self.rotate)
 
     def stopService(self) -> Deferred[Any]:
-        """Write down what has changed, and close the store."""
+        """Write down what has changed, and close the store.  Can be cancelled, and then nothing more is kept."""
         super().stopService()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        return self.flush().addCallback(lambda kept: self._store.close()).addErrback(self._failed)
+
+        def close(kept: bool) -> Any:
+            self.read, self._closed = False, True
+            return self._store.close()
+
+        return self.flush().addCallback(close).addErrback(self._failed).addErrback(self._tooLate)
 
     def _every(self, name: str, period: Callable[[], float], do: Callable[[], object]) -> None:
         def turn() -> None:
@@ -122,29 +138,43 @@ class Keeper(Service):
 
     def remember(self, peer: KnownPeer) -> None:
         """Write this down at the next flush."""
-        self._peers.pop(peer.node_id, None)
-        if len(self._peers) >= MAX_UNSAVED:
-            del self._peers[next(iter(self._peers))]
-        self._peers[peer.node_id] = peer
+        _put(self._peers, peer.node_id, peer)
 
     def rememberBan(self, ban: Ban | BanOver) -> None:
         """Write down at the next flush that somebody is banned, or no longer."""
-        self._bans.pop(ban.subject, None)
-        if len(self._bans) >= MAX_UNSAVED:
-            del self._bans[next(iter(self._bans))]
-        self._bans[ban.subject] = ban
+        _put(self._bans, ban.subject, ban)
 
     def flush(self) -> Deferred[bool]:
         """
         Write down what has changed; first of all, read what is there.  When that cannot be, the household goes on, and
-        it is tried again at the next flush.
+        it is tried again at the next flush.  Those who ask while one is under way have the next one in common: nobody
+        waits longer for a slow store than for two.
 
         @return: fires with whether all is kept now.
         """
-        return self._writing.run(lambda: Deferred.fromCoroutine(self._flush()).addErrback(self._failed))
+        waiting: Deferred[bool] = Deferred()
+        self._waiting.append(waiting)
+        if not self._writing:
+            self._write()
+        return waiting
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._writing = True
+
+        def written(kept: Union[bool, Failure]) -> None:
+            self._writing = False
+            if self._waiting:
+                self._write()
+            for each in waiting:
+                each.callback(kept)  # a Failure is an errback
+
+        Deferred.fromCoroutine(self._flush()).addErrback(self._failed).addBoth(written)
 
     async def _flush(self) -> bool:
-        if not self._read:
+        if self._closed:
+            return False
+        if not self.read:
             await self._load()
         bans, self._bans = self._bans, {}
         peers, self._peers = self._peers, {}
@@ -158,7 +188,11 @@ class Keeper(Service):
             if peers:
                 await self._store.savePeers(list(peers.values()))
         except StoreFailed:
-            self._bans, self._peers = {**bans, **self._bans}, {**peers, **self._peers}
+            for subject, ban in self._bans.items():  # what was decided meanwhile
+                _put(bans, subject, ban)
+            for node_id, peer in self._peers.items():
+                _put(peers, node_id, peer)
+            self._bans, self._peers = bans, peers
             raise
         if self.trouble:
             self._log.info("peers and bans are kept again")
@@ -168,11 +202,12 @@ class Keeper(Service):
     async def _load(self) -> None:
         await self._store.open()
         bans, peers = await self._store.loadBans(), await self._store.loadPeers(MAX_READ)
-        self._read = True
+        self.read = True
         now = self._wheel.seconds()
         for ban in bans:
             if ban.subject not in self._bans:  # what was decided meanwhile stands
                 self._books.bans.add(ban)
+        peers = [peer for peer in peers if peer.node_id not in self._peers and _readable(peer)]
         for peer in peers:
             self._books.reputation.restore(peer.node_id, peer.score, now)
         self.partWithBanned()
@@ -185,6 +220,10 @@ class Keeper(Service):
             self._log.warn("peers and bans are not kept, the node goes on without: {why}", why=words)
         self.trouble = words
         return False
+
+    def _tooLate(self, failure: Failure) -> None:
+        failure.trap(CancelledError)
+        self._log.warn("the last changes of peers and bans are not kept: the store does not answer")
 
     # --- by the clock
 
@@ -205,6 +244,7 @@ class Keeper(Service):
             self._books.reputation.reset(node_id, now)
             self._books.dialer.forgive(node_id, now)
         self._feed.publish(BanRemoved(scope=ban.scope.value, subject=ban.subject, why=why))
+        self._lifted()
 
     def _arrivals(self) -> None:
         """Sessions that have lasted a minute are good ones."""
@@ -218,11 +258,10 @@ class Keeper(Service):
 
     def partWithBanned(self) -> None:
         """Disconnect everybody who is banned."""
-
-        def banned(session: ISession) -> bool:
-            return self._books.ban_of(session.node_id, getattr(session.address, "host", None)) is not None
-
-        self._sessions.partWith(banned, DisconnectReason.REQUESTED, "banned")
+        for session in self._sessions:
+            banned = self._books.banned(session.node_id, getattr(session.address, "host", None))
+            if banned:
+                self._sessions.sendAway(session, Rule.BANNED, f"banned: {banned}")
 
     def rotate(self) -> None:
         """When full, part with one peer, so that newcomers get in and the network does not ossify."""
@@ -236,7 +275,7 @@ class Keeper(Service):
         full_dialed = roster.dialed >= books.policy.max_dialed
         chosen = churn.choose(seated, full_inbound, full_dialed, books.random)
         if chosen is not None:
-            places[chosen].session.disconnect(DisconnectReason.TOO_MANY_PEERS, "makes room for newcomers")
+            self._sessions.sendAway(places[chosen].session, Rule.TOO_MANY_PEERS, "makes room for newcomers")
 
     def _seated(self, place: Place) -> Seated:
         age = self._wheel.seconds() - place.since
@@ -246,6 +285,22 @@ class Keeper(Service):
 
     def _sayHowThingsAre(self) -> None:
         self._log.info("{words}", words=summary(self._books))
+
+
+def _put(unsaved: dict[K, V], key: K, value: V) -> None:
+    """Add the newest; where there are too many, the oldest goes."""
+    unsaved.pop(key, None)
+    if len(unsaved) >= MAX_UNSAVED:
+        del unsaved[next(iter(unsaved))]
+    unsaved[key] = value
+
+
+def _readable(peer: KnownPeer) -> bool:
+    """Whether it can be called by what the store has of it; if not, somebody else has been there."""
+    try:
+        return Node.parse(peer.url).node_id == peer.node_id
+    except ConfigError:
+        return False
 
 
 def summary(books: Books) -> str:

@@ -201,8 +201,8 @@ class Roster:
     def excess(self) -> list[Place]:
         """
         Who has to go for the limits to hold, after the policy has changed or a peer is trusted no more: the newest
-        first, static peers only when no others are left, trusted ones never.  Ending their sessions is left to the
-        caller.
+        first, static peers only when no others are left, trusted ones never.  Of a peer that has two calls both are
+        given, or the other one would come in its place.  Ending their sessions is left to the caller.
         """
         order = [place for place in reversed(self._places.values()) if not place.trusted]
         order.sort(key=lambda place: (place.static, -place.since))
@@ -224,7 +224,7 @@ class Roster:
             stay = []
             for place in order:
                 if over(place):
-                    gone.append(place)
+                    gone.extend(self._calls(place))
                     peers -= 1
                     inbound -= self._called(place)
                     blocks.subtract(self._held(place))

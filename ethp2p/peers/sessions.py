@@ -6,7 +6,7 @@ A session, whichever wire it came over, asks here twice whether it may come in, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -27,7 +27,7 @@ from ethp2p.events import (
 )
 from ethp2p.interfaces import IHousehold, ISession
 from ethp2p.limits import WheelTimer
-from ethp2p.peers.admission import Rule
+from ethp2p.peers.admission import REASONS, Rule
 from ethp2p.peers.books import Books
 from ethp2p.peers.causes import cause_of
 from ethp2p.peers.journeys import Stage
@@ -38,9 +38,9 @@ FAST = 0.5
 
 
 def host_port(address: Any) -> str:
-    """A transport address, as events tell of it."""
+    """A transport address, as events tell of it; empty for one without a host."""
     host, port = getattr(address, "host", ""), getattr(address, "port", 0)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "" if not host else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def describe(session: ISession) -> Peer:
@@ -49,6 +49,7 @@ def describe(session: ISession) -> Peer:
         node_id=session.node_id,
         inbound=session.inbound,
         address=host_port(session.address),
+        local=host_port(session.local),
         client=session.client,
         capabilities=session.capabilities,
     )
@@ -64,7 +65,7 @@ class Standing:
     added: float | None = None
     #: Whether its chain is known to be ours.
     ready: bool = False
-    #: The checkpoint's word, if it was refused.
+    #: Why it was not let in, or was sent away.
     refusal: NotAdmitted | None = None
     #: The newest offence of it.
     offence: Offence | None = None
@@ -92,7 +93,7 @@ class Sessions(Service):
         """
         @param settled: told the address of each caller whose handshake is over.
         @param ended: told that a session is over, when all books are right again.
-        @param met: told of each session whose chain is ours.
+        @param met: told of each session whose chain is ours, when that is known and again when it is over.
         @param ban: told whom to ban, and for what.
         """
         self._books = books
@@ -107,6 +108,9 @@ class Sessions(Service):
 
     def __len__(self) -> int:
         return len(self._standings)
+
+    def __iter__(self) -> Iterator[ISession]:
+        return iter(tuple(self._standings))
 
     def standing(self, session: ISession) -> Standing | None:
         """What is known of a session; None when it is over."""
@@ -124,9 +128,12 @@ class Sessions(Service):
                 session.node_id, host_port(session.address), now, self._books.wall(), inbound=True
             )
         self._reached(session, Stage.AUTH)
+        self._ask(session, lambda banned: self._reserve(session, now, banned))
+
+    def _reserve(self, session: ISession, now: float, banned: str) -> None:
         if not self.running:
-            raise NotAdmitted(DisconnectReason.CLIENT_QUITTING, rule=Rule.QUITTING.value)
-        self._ask(session, lambda banned: self._books.roster.reserve(session, now, banned))
+            raise NotAdmitted(REASONS[Rule.QUITTING], "about to stop", Rule.QUITTING.value)
+        self._books.roster.reserve(session, now, banned)
 
     def helloReceived(self, session: ISession) -> None:
         """See L{IHousehold}."""
@@ -245,12 +252,17 @@ class Sessions(Service):
         books.roster.release(session)
         if standing.added is None:
             self._handshakeOver(session)
-        cause = cause_of(ended if standing.refusal is None else standing.refusal, standing.offence)
+        refusal = standing.refusal
+        if refusal is not None and (not ended.by_us or refusal.detail != ended.detail):
+            refusal = None  # it was over already
+        cause = cause_of(refusal or ended, standing.offence)
         by = "us" if ended.by_us else "them" if ended.reason is not None else "nobody"
         books.partings[by, ended.reason.words if ended.reason is not None else "connection lost"] += 1
         lasted = now - standing.met
         books.journeys.ended(session.node_id, cause, str(ended), now, inbound=session.inbound, by_us=ended.by_us)
-        books.dialer.ended(session.node_id, cause, 0.0 if standing.added is None else lasted, str(ended), now)
+        if standing.added is not None or refusal is None or not session.inbound:
+            # Whom we do not let in may be worth a call all the same, and must not put it off by calling.
+            books.dialer.ended(session.node_id, cause, 0.0 if standing.added is None else lasted, str(ended), now)
         self._feed.publish(
             PeerDropped(
                 peer=describe(session),
@@ -261,17 +273,19 @@ class Sessions(Service):
                 duration=lasted,
             )
         )
+        if standing.ready:
+            self._met(session)
         self._ended()
         if not self._standings and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
-    def partWith(self, chosen: Callable[[ISession], bool], reason: DisconnectReason, detail: str) -> int:
-        """Disconnect all sessions that are chosen.  @return: how many."""
-        sessions = [session for session in self._standings if chosen(session)]
-        for session in sessions:
-            session.disconnect(reason, detail)
-        return len(sessions)
+    def sendAway(self, session: ISession, rule: Rule, detail: str) -> None:
+        """Disconnect a peer for which a rule leaves no place any more.  Does nothing when it is gone."""
+        standing = self._standings.get(session)
+        if standing is not None:
+            standing.refusal = NotAdmitted(REASONS[rule], detail, rule.value)
+            session.disconnect(REASONS[rule], detail)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -284,5 +298,6 @@ class Sessions(Service):
             gone.callback(None)
             return gone
         self._empty = gone
-        self.partWith(lambda _: True, DisconnectReason.CLIENT_QUITTING, "")
+        for session in self:
+            session.disconnect(DisconnectReason.CLIENT_QUITTING)
         return gone

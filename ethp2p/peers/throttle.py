@@ -28,12 +28,10 @@ MAX_WAITING = 256
 HANDSHAKE_SHARE = 0.5
 #: Seconds of work that may be done at once after a quiet time.
 HANDSHAKE_BURST = 1.0
-#: Seconds that a handshake is thought to cost before one was measured.
-FIRST_ESTIMATE = 0.001
+#: Seconds of work that a handshake is taken to cost; RLPx's costs our side less.
+HANDSHAKE_COST = 0.001
 #: Seconds by which sums of times may be off.
 ROUNDING = 1e-9
-#: How much of the estimate each measurement replaces.
-NEWEST = 0.1
 
 
 class Throttle:
@@ -98,14 +96,12 @@ class Doorman:
 
     @ivar waiting: how many stand in line.
     @ivar pending: how many handshakes go on.
-    @ivar estimate: seconds of work that a handshake is thought to cost.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._throttle = Throttle(policy)
         self.waiting = 0
         self.pending = 0
-        self.estimate = FIRST_ESTIMATE
         self._budget = HANDSHAKE_BURST
         self._then = 0.0
 
@@ -150,24 +146,20 @@ class Doorman:
         assert self.pending, "no handshake goes on"
         self.pending -= 1
 
-    def spent(self, seconds: float) -> None:
-        """A handshake took this much work of ours.  One that took the whole burst counts as no more than that."""
-        self.estimate += NEWEST * (min(max(seconds, 0.0), HANDSHAKE_BURST) - self.estimate)
-
     def next_timer(self, now: float) -> float | None:
         """When L{next_welcome} may say yes because of the time alone; None when other things have to happen first."""
         if not self.waiting or self.pending >= self.policy.max_pending:
             return None
         self._earn(now)
-        return now + max(0.0, self.estimate - self._budget) / HANDSHAKE_SHARE
+        return now + max(0.0, HANDSHAKE_COST - self._budget) / HANDSHAKE_SHARE
 
     def _may_begin(self, now: float) -> bool:
         self._earn(now)
-        return self.pending < self.policy.max_pending and self._budget + ROUNDING >= self.estimate
+        return self.pending < self.policy.max_pending and self._budget + ROUNDING >= HANDSHAKE_COST
 
     def _begin(self) -> None:
         self.pending += 1
-        self._budget -= self.estimate
+        self._budget -= HANDSHAKE_COST
 
     def _earn(self, now: float) -> None:
         passed = max(0.0, now - self._then)

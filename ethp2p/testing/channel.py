@@ -46,6 +46,7 @@ class StubSession:
     client: str
     capabilities: tuple[str, ...]
     shared: tuple[str, ...]
+    local: Any = None
     #: What was booked against the peer: offence and evidence.
     offences: list[tuple[Offence, str]] = attrs.Factory(list)
     #: Reason and detail of every disconnect that was asked for.

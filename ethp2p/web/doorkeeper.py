@@ -48,6 +48,10 @@ class Doorkeeper(WrappingFactory):
         self._reactor = reactor
         self._empty: Deferred[None] | None = None
 
+    def logPrefix(self) -> str:
+        """What twistd's log calls what listens."""
+        return "window"
+
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """None, which closes the connection, when there are L{MAX_CONNECTIONS}."""
         return None if len(self.protocols) >= MAX_CONNECTIONS else super().buildProtocol(addr)

@@ -116,9 +116,10 @@ class INodeFacade(Interface):
         @return: JSON values: C{subject}; C{id}, hex or null; C{verdict}, a sentence; C{next}, when it is called again
             or why not, a sentence; C{enode}, C{client}, C{capabilities}, as far as known; C{connected}, what
             C{admin_peers} shows of it, or null; C{attempts}, newest first, each with C{began} (unix time),
-            C{address}, C{inbound}, C{stages} (a list of C{stage} and C{seconds}), C{cause}, C{words}; C{score}, from
-            0 to 100; C{ledger}, newest first, each with C{what}, C{delta}, C{score}, C{evidence}, C{ago} (seconds);
-            C{ban}, as L{bans} shows it, or null.
+            C{address}, C{inbound}, C{stages} (a list of C{stage} and C{seconds}), C{cause}, C{words}; C{refusals}, when
+            it called and was not let in, newest first, each with C{at} (unix time), C{address}, C{rule}, C{words};
+            C{static}, C{trusted}; C{score}, from 0 to 100; C{ledger}, newest first, each with C{what}, C{delta},
+            C{score}, C{evidence}, C{ago} (seconds); C{ban}, as L{bans} shows it, or null.
         @raise ethp2p.errors.P2PError: it is none of these.
         """
 

@@ -56,17 +56,20 @@ def household_event(event: object) -> dict[str, Any]:
     return {"kind": KINDS.get(type(event), name), "event": name, **_json(event)}
 
 
+def _ends(peer: events.Peer) -> dict[str, str]:
+    return {"peer": peer.node_id.hex(), "local": peer.local, "remote": peer.address}
+
+
 def peer_event(event: object) -> dict[str, Any] | None:
     """
     A peer that came or went, as geth's C{PeerEvent}; None for anything else.  Who was refused never was a peer.
     """
     match event:
         case PeerAdded(peer=peer):
-            return {"type": "add", "peer": peer.node_id.hex(), "remote": peer.address}
+            return {"type": "add", **_ends(peer)}
         case PeerDropped(peer=peer, added=True, reason=reason, detail=detail):
             error = detail or ("" if reason is None else reason.words)
-            told = {"type": "drop", "peer": peer.node_id.hex(), "error": error, "remote": peer.address}
-            return {name: value for name, value in told.items() if value}
+            return {"type": "drop", **({"error": error} if error else {}), **_ends(peer)}
     return None
 
 

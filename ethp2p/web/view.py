@@ -67,7 +67,7 @@ class PeerView:
     @property
     def local(self) -> str:
         """See L{IPeerInfo}."""
-        return _host_port(self._session.transport.getHost())
+        return _host_port(self._session.local)
 
     @property
     def remote(self) -> str:

@@ -62,6 +62,7 @@ KNOWN: dict[str, Any] = {
         },
         {"began": 1_699_999_000, "address": "10.0.0.2:5", "inbound": True, "stages": [], "cause": None, "words": ""},
     ],
+    "refusals": [{"at": 1_699_999_000.5, "address": "10.0.0.2:5", "rule": "banned", "words": "banned: floods"}],
     "score": 43.4,
     "ledger": [
         {"what": "TIMEOUT", "delta": -7.04, "score": 43.4, "evidence": "GetBlockHeaders in 5 s", "ago": 12.3},
@@ -156,6 +157,8 @@ class ExplainTests(SynchronousTestCase):
                 "the peer disconnected: too many peers",
                 "  2023-11-14 22:13:20 UTC we called 10.0.0.2:30303: refused (nobody listens there)",
                 "  2023-11-14 21:56:40 UTC it called us from 10.0.0.2:5: not over yet",
+                "Not let in when it called, newest first:",
+                "  2023-11-14 21:56:40 UTC from 10.0.0.2:5: banned: floods",
                 "Its score is 43 of 100.",
                 "  12 s ago: -7.0 to 43.4, timeout (GetBlockHeaders in 5 s)",
                 "  2 h ago: +0.5 to 50.4, useful data",
@@ -164,7 +167,8 @@ class ExplainTests(SynchronousTestCase):
         )
 
     def test_connected(self) -> None:
-        known = {**KNOWN, "verdict": "It is a peer.", "next": "", "connected": PEER, "attempts": [], "ban": None}
+        known = {**KNOWN, "verdict": "It is a peer.", "next": "", "connected": PEER, "ban": None}
+        known |= {"attempts": [], "refusals": []}
         lines = list(household.explain_lines({**known, "ledger": []}))
         self.assertEqual(
             lines[:2], ["It is a peer.", f"It called us from {self.remote}; {self.speaks}; static and trusted."]
@@ -191,11 +195,23 @@ class ExplainTests(SynchronousTestCase):
             list(household.explain_lines(nothing)), ["Nothing is known of it.", "There was no call, neither way."]
         )
 
+    def test_sentences(self) -> None:
+        """They begin and end as sentences do, whatever they were put together from."""
+        for said, shown in (
+            ("it is here", "It is here."),
+            ("Nobody listens: refused..", "Nobody listens: refused."),
+            ("too long ...", "Too long ..."),
+            ("is it?", "Is it?"),
+        ):
+            lines = list(household.explain_lines({**dict.fromkeys(KNOWN), "verdict": said}))
+            self.assertEqual(lines[0], shown)
+
     def test_strangers(self) -> None:
         attempt = {**KNOWN["attempts"][0], "words": NASTY, "address": NASTY}
         entry = {**KNOWN["ledger"][0], "evidence": NASTY, "what": NASTY}
         words = dict.fromkeys(("verdict", "next", "client", "id", "enode"), NASTY)
         known = {**KNOWN, **words, "capabilities": [NASTY], "attempts": [attempt], "ledger": [entry]}
+        known["refusals"] = [{**KNOWN["refusals"][0], "words": NASTY, "address": NASTY}]
         for line in household.explain_lines({**known, "ban": {**BAN, "reason": NASTY, "subject": NASTY}}):
             self.assertTrue(line.isprintable(), line)
 

@@ -377,6 +377,19 @@ class TieTests(RosterCase):
         roster.release(second)
         self.assertEqual(len(roster), 0)
 
+    def test_both_calls_go(self) -> None:
+        """Of a peer that is one too many both calls have to go, or the one that is left would come in instead."""
+        roster = Roster(b"\xee" * 32, Policy(max_peers=4, dial_ratio=2))
+        called = self.join(roster, peer(1, inbound=False))
+        calling = peer(1, inbound=True)
+        self.assertIs(self.rule(roster, calling), None)
+        roster.policy = roster.policy.changed(dial_ratio=1)  # no more callers
+        self.assertEqual([place.session for place in roster.excess()], [called, calling])
+        roster.release(called)
+        self.assertEqual([place.session for place in roster.excess()], [calling])
+        roster.release(calling)
+        self.assertEqual((roster.excess(), roster.census()), ([], Census()))
+
     def test_no_second_call_above_limits(self) -> None:
         """A call beside another passes the checkpoint, too: taking over must not bring one caller too many."""
         roster = Roster(b"\xee" * 32, Policy(max_peers=4, dial_ratio=2, max_peers_per_ip=1))

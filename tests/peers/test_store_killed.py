@@ -1,8 +1,8 @@
 """
 kill -9, at any moment, with bans and peers changing.
 
-Run as a program, with the path of a store, it writes until it is killed.  For each line on standard input it makes
-another writer: a copy of itself, since to start an interpreter takes longer than all the rest.
+Run as a program, with the path of a store, a household on it goes on changing until it is killed.  For each line on
+standard input it makes another writer: a copy of itself, since to start an interpreter takes longer than all the rest.
 """
 
 from __future__ import annotations
@@ -18,18 +18,32 @@ from random import Random
 from typing import Any
 from unittest import skipUnless
 
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from ethp2p.crypto.keys import PrivateKey
+from ethp2p.enode import Node
+from ethp2p.events import Feed
+from ethp2p.limits import WheelTimer
+from ethp2p.peers import Household, Policy
 from ethp2p.peers.bans import OPERATOR, REPUTATION, Ban, Scope
-from ethp2p.peers.store import KnownPeer, MemoryPeerStore, SqlitePeerStore
+from ethp2p.peers.store import IPeerStore, KnownPeer, MemoryPeerStore, SqlitePeerStore
 from tests.spawn import ROOT
 
 #: How often it is killed.
 TIMES = 50
 
 
+#: Whom a household bans, trusts and wants.
+NODES = [
+    Node(PrivateKey.parse(number.to_bytes(32, "big")).public_key, f"10.0.0.{number}", 7) for number in range(1, 41)
+]
+
+
 def change(store: Any, number: int) -> Any:
-    """Change C{number}: always the same, so that whoever knows how many were made knows all there is."""
+    """Change C{number} of a store: always the same, so that whoever knows how many were made knows all there is."""
     rng = Random(number)
     subject = rng.randrange(40).to_bytes(32)
     if rng.random() < 0.4:
@@ -52,6 +66,45 @@ def change(store: Any, number: int) -> Any:
             for _ in range(1 + rng.randrange(8))
         ]
     )
+
+
+class House:
+    """A household that runs, and meets nobody."""
+
+    def __init__(self, store: IPeerStore) -> None:
+        self.wall = 0
+        clock = Clock()
+        self.household = Household(
+            bytes(32),
+            Policy(),
+            Feed(),
+            WheelTimer(clock),
+            clock=clock,
+            wall=lambda: self.wall,
+            random=lambda: 0.0,
+            store=store,
+        )
+        self.household.open([], Factory(), lambda node, connected: Deferred())
+        self.household.startService()
+
+    def decide(self, number: int) -> Any:
+        """What its operator does as C{number}: always the same, as L{change}."""
+        rng, household = Random(number), self.household
+        node, self.wall = rng.choice(NODES), number
+        what = rng.random()
+        if what < 0.3:
+            subject = rng.choice([node.url, node.host, f"10.0.{rng.randrange(9)}.0/24"])
+            return household.ban(subject, rng.choice([None, 10_000]), f"change {number}")
+        if what < 0.45:
+            return household.unban(rng.choice([node.url, node.host]))
+        if what < 0.6:
+            return household.trust(node, rng.random() < 0.5)
+        return household.addPeer(node) if what < 0.85 else household.removePeer(node)
+
+    def books(self) -> tuple[set[Ban], set[bytes], set[bytes]]:
+        """Whom it bans, trusts and wants."""
+        roster = self.household.roster
+        return set(self.household.books.bans), roster.trusted, roster.static
 
 
 class Writers:
@@ -96,11 +149,12 @@ class Writers:
         self._process.communicate()
 
 
-def write(make: Callable[[str], Iterator[Any]]) -> None:
+def write(make: Callable[[str], Iterator[Any]], change: Callable[[Any, int], Any] = change) -> None:
     """
     Lines in: where to begin.  Lines out: the writer's process id, then the changes acknowledged; C{dead} at its end.
 
-    @param make: gives an open store for where it is, and then runs until each call is done.
+    @param make: gives an open store, or what is on one, for where it is, and then runs until each change is done.
+    @param change: makes a change.
     """
     for line in sys.stdin:
         pid = os.fork()
@@ -117,40 +171,36 @@ def write(make: Callable[[str], Iterator[Any]]) -> None:
         os.write(1, b"dead\n")
 
 
-def sqlite(path: str) -> Iterator[Any]:
-    """An open store; its calls are done when they return."""
-    store = SqlitePeerStore(path)
-    store.open()
+def house(path: str) -> Iterator[House]:
+    """One on a file; its changes are done when they return."""
+    house = House(SqlitePeerStore(path))
     while True:
-        yield store
+        yield house
 
 
 @skipUnless(hasattr(os, "fork"), "the writer forks")
 class KilledTests(SynchronousTestCase):
     def test_nothing_acknowledged_is_lost(self) -> None:
-        """Each time the store opens, and holds what it does after the last change acknowledged or the one after it."""
+        """Each time a household finds again what it decided last, or what it was about to acknowledge."""
         path = Path(self.mktemp()).absolute()
         writers = Writers("tests.peers.test_store_killed", str(path))
         self.addCleanup(writers.close)
-        rng, model, begin = Random(1), MemoryPeerStore(), 1
+        rng, model, begin = Random(1), House(MemoryPeerStore()), 1
         for _ in range(TIMES):
             written = writers.kill(begin, rng.randrange(1, 40))
             for number in range(begin, written + 1):
-                change(model, number)
+                model.decide(number)
             begin = written + 1
-            store = SqlitePeerStore(path)
-            self.successResultOf(store.open())
-            if self.contents(store) != self.contents(model):
-                change(model, begin)  # it was killed between writing and saying so
-                self.assertEqual(self.contents(store), self.contents(model))
+            found = House(SqlitePeerStore(path))
+            self.assertEqual(found.household.keeper.trouble, "")
+            if found.books() != model.books():
+                model.decide(begin)  # it was killed between writing and saying so
+                self.assertEqual(found.books(), model.books())
                 begin += 1
-            self.successResultOf(store.close())
+            self.successResultOf(found.household.stopService())
         self.assertGreater(begin, TIMES * 10)
-        self.assertEqual([len(each) > 5 for each in self.contents(model)], [True, True])
-
-    def contents(self, store: Any) -> tuple[list[Ban], list[KnownPeer]]:
-        return self.successResultOf(store.loadBans()), self.successResultOf(store.loadPeers())
+        self.assertEqual([len(each) > 5 for each in model.books()], [True, True, True])
 
 
 if __name__ == "__main__":
-    write(sqlite)
+    write(house, House.decide)

@@ -14,7 +14,7 @@ from ethp2p.events import Feed, HeadChanged, PeerAdded
 from ethp2p.web.conversation import MAX_LISTENERS, MAX_QUEUED, MAX_SUBSCRIPTIONS, MAX_WAITING, Switchboard
 from ethp2p.web.service import nodeRegistry
 from tests.web.support import FakeNode
-from tests.web.test_notices import DROPPED, ID, PEER
+from tests.web.test_notices import DROPPED, ENDS, PEER
 
 ADDED = PeerAdded(peer=PEER, shared=("eth/69",))
 
@@ -145,7 +145,7 @@ class ConversationTests(SynchronousTestCase):
                 "method": "admin_subscription",
                 "params": {
                     "subscription": subscription,
-                    "result": {"type": "add", "peer": ID, "remote": "10.0.0.2:51234"},
+                    "result": {"type": "add", **ENDS},
                 },
             },
         )

@@ -15,12 +15,19 @@ from ethp2p.errors import DisconnectReason, Offence
 from ethp2p.web.notices import household_event, peer_event
 
 PEER = events.Peer(
-    node_id=b"\x0a" * 32, inbound=True, address="10.0.0.2:51234", client="Geth", capabilities=("eth/69",)
+    node_id=b"\x0a" * 32,
+    inbound=True,
+    address="10.0.0.2:51234",
+    local="10.0.0.1:30303",
+    client="Geth",
+    capabilities=("eth/69",),
 )
 DROPPED = events.PeerDropped(
     peer=PEER, added=True, by_us=False, reason=DisconnectReason.TOO_MANY_PEERS, detail="", duration=1.5
 )
 ID = "0a" * 32
+#: What geth's console is told of the two ends.
+ENDS = {"peer": ID, "local": "10.0.0.1:30303", "remote": "10.0.0.2:51234"}
 
 
 def example(kind: type) -> Any:
@@ -74,6 +81,7 @@ class HouseholdEventTests(SynchronousTestCase):
                     "node_id": "0x" + ID,
                     "inbound": True,
                     "address": "10.0.0.2:51234",
+                    "local": "10.0.0.1:30303",
                     "client": "Geth",
                     "capabilities": ["eth/69"],
                 },
@@ -92,10 +100,10 @@ class HouseholdEventTests(SynchronousTestCase):
 class PeerEventTests(SynchronousTestCase):
     def test_add(self) -> None:
         told = peer_event(events.PeerAdded(peer=PEER, shared=("eth/69",)))
-        self.assertEqual(told, {"type": "add", "peer": ID, "remote": "10.0.0.2:51234"})
+        self.assertEqual(told, {"type": "add", **ENDS})
 
     def test_drop(self) -> None:
-        told = {"type": "drop", "peer": ID, "error": "too many peers", "remote": "10.0.0.2:51234"}
+        told = {"type": "drop", "error": "too many peers", **ENDS}
         self.assertEqual(peer_event(DROPPED), told)
         self.assertEqual(peer_event(attrs.evolve(DROPPED, detail="no slot")), told | {"error": "no slot"})
         del told["error"]
