@@ -63,7 +63,9 @@ class BeginTests(SynchronousTestCase):
         self.assertEqual(session.protocols(), {"eth": {"version": 68}})
         channel = session.channels["eth"]
         self.assertEqual((channel.name, channel.version, channel.session), ("eth", 68, session))
-        self.assertEqual((channel.getPeer(), channel.getHost()), (session.peer, "our address"))
+        self.assertEqual(
+            (channel.getPeer(), channel.getHost(), session.local), (session.peer, "our address", "our address")
+        )
         self.assertEqual(scene.heard(), [])
 
     def test_both_checkpoints_see_what_is_known(self) -> None:

@@ -18,7 +18,9 @@ from tests.kademlia.toy import VOCABULARY, HandEngine
 class SeedTests(Case):
     def test_crowded(self) -> None:
         """One who has all the places near a target is not all whom a lookup asks, when we know others."""
-        his = [at(distance, number, f"66.6.{number % 4}.{number + 1}") for distance in (250, 251) for number in range(8)]
+        his = [
+            at(distance, number, f"66.6.{number % 4}.{number + 1}") for distance in (250, 251) for number in range(8)
+        ]
         honest = [at(256, number, f"77.{number}.0.1") for number in range(3)]
         engine = HandEngine()
         driver = Driver(ByTarget(engine, VOCABULARY), public_key(LOCAL), rng=Random(1))
