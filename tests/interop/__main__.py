@@ -12,7 +12,13 @@ from unittest import SkipTest
 from tests import data
 from tests.interop import toolchain
 
-MODULES = ("tests.interop.with_geth", "tests.interop.with_ethereumjs", "tests.interop.with_discovery")
+MODULES = (
+    "tests.interop.with_geth",
+    "tests.interop.with_attach",
+    "tests.interop.with_ethereumjs",
+    "tests.interop.with_discovery",
+    "tests.interop.with_lists",
+)
 
 
 def main(arguments: list[str]) -> NoReturn:

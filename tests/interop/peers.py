@@ -29,7 +29,8 @@ from tests.interop.process import Child, Finished, PeerFailed, free_port, run
 START = 90.0
 
 _JS = Path(__file__).resolve().parent / "js"
-_TREE = Path(__file__).resolve().parents[2]
+#: The checkout.
+TREE = Path(__file__).resolve().parents[2]
 
 
 def network_id(chain: Path) -> int:
@@ -394,7 +395,7 @@ class Twistd:
             f"--http=tcp:{rpc}:interface=127.0.0.1",
             *options,
         ]
-        self = cls(Child(argv, folder, {"PYTHONPATH": str(_TREE)}), f"http://127.0.0.1:{rpc}")
+        self = cls(Child(argv, folder, {"PYTHONPATH": str(TREE)}), f"http://127.0.0.1:{rpc}")
         try:
             await self.child.until(lambda line: "enode://" in line or None, START)
             about = await call(self.url, "admin_nodeInfo")
@@ -416,3 +417,33 @@ async def run_devp2p(*arguments: str, folder: Path, seconds: float = 120.0) -> F
     @param folder: its working directory.
     """
     return await run([str(toolchain.ensure("devp2p")), *arguments], folder, seconds)
+
+
+async def attach(endpoint: str, statement: str, folder: Path) -> str:
+    """
+    Run a statement on geth's console, attached to a node.
+
+    @param endpoint: C{http://...}, C{ws://...}, or the path of a unix socket.
+    @param folder: for what the console keeps.
+    @return: what it prints.
+    @raise PeerFailed: it cannot attach.
+    """
+    command = [str(toolchain.ensure("geth")), "attach", f"--datadir={folder / 'console'}"]
+    done = await run([*command, f"--exec={statement}", endpoint], folder, 30.0)
+    if done.code:
+        raise PeerFailed(f"geth attach ended with {done.code}:\n{done.output}")
+    return done.output
+
+
+def console() -> Path:
+    """Our own console program."""
+    return Path(sys.executable).with_name("ethp2p")
+
+
+async def run_ethp2p(*arguments: str, folder: Path, seconds: float = 60.0) -> Finished:
+    """
+    Run our own console program to its end.
+
+    @param folder: its working directory.
+    """
+    return await run([str(console()), *arguments], folder, seconds, {"PYTHONPATH": str(TREE)})
