@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -86,9 +87,13 @@ class SpawnedTests(SynchronousTestCase):
     def said(self, process: subprocess.Popen[str], name: str) -> str:
         """What the node's console says under a name."""
         assert process.stdout is not None
+        too_late = Timer(PATIENCE, process.kill)
+        too_late.start()
+        self.addCleanup(too_late.cancel)
         for line in process.stdout:
             found = re.search(rf" {name}: (\S+)$", line)
             if found:
+                too_late.cancel()
                 return found[1]
         raise self.failureException(f"it ended without telling its {name}: {process.communicate()[1]}")
 

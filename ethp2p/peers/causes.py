@@ -83,6 +83,15 @@ _RULES: dict[str, Cause] = {
 }
 
 
+def words_of(failure: Failure) -> str:
+    """The error in words, without the number and the full stop that Twisted adds to those of TCP."""
+    error = failure.value
+    text = failure.getErrorMessage() or type(error).__name__
+    if isinstance(error, net.ConnectError) and error.osError is not None:
+        text = text.partition(": ")[0]
+    return text.rstrip(".")
+
+
 def cause_of(failure: Failure | BaseException, offence: Offence | None = None) -> Cause:
     """
     @param failure: why a call failed or a session ended.

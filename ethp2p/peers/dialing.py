@@ -23,7 +23,7 @@ from ethp2p.events import DialFailed, DialProgress, Feed
 from ethp2p.limits import WheelCall, WheelTimer
 from ethp2p.peers.backoff import Cause
 from ethp2p.peers.books import Books
-from ethp2p.peers.causes import cause_of
+from ethp2p.peers.causes import cause_of, words_of
 from ethp2p.peers.journeys import Stage
 from ethp2p.peers.policy import Policy
 
@@ -250,7 +250,7 @@ class DialService(Service):
                 books.journeys.ended(node_id, Cause.REQUESTED, "given up", now, by_us=True)
                 return
             self.failures += 1
-            cause, why = cause_of(failure), failure.getErrorMessage() or type(failure.value).__name__
+            cause, why = cause_of(failure), words_of(failure)
             books.journeys.ended(node_id, cause, why, now)
             callee, hungry = books.dialer.failed(node_id, cause, why, now), books.seats().hungry
             self._feed.publish(

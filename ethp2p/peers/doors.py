@@ -214,6 +214,10 @@ class _Door(Factory):
         self._wire = wire
         self._doorway = doorway
 
+    def logPrefix(self) -> str:
+        """What twistd calls it when it listens."""
+        return "door for peers"
+
     def doStart(self) -> None:
         """Start the wire's factory, too."""
         super().doStart()

@@ -153,7 +153,11 @@ class Sessions(Service):
             books.refusals[refusal.rule] += 1
             if session.inbound:
                 books.journeys.refused(
-                    session.node_id, host_port(session.address), refusal.rule, str(refusal), books.wall()
+                    session.node_id,
+                    host_port(session.address),
+                    refusal.rule,
+                    refusal.detail or refusal.reason.words,
+                    books.wall(),
                 )
             self._feed.publish(
                 Refused(
