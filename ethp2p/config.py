@@ -94,7 +94,13 @@ def _pattern(value: object) -> str:
 
 def _store(value: object) -> str:
     text = _text(value)
+    if HIDDEN in text:
+        raise ConfigError("a password is not shown in a printed configuration; give it, or leave it to ~/.pgpass")
     return text if not text or text.startswith(("postgres://", "postgresql://")) else str(_path(text))
+
+
+def _without_password(store: str) -> str:
+    return re.sub(r"(?<=://)([^:@/]*):[^@/]*@", rf"\1:{HIDDEN}@", re.sub(r"(?<=password=)[^&]*", HIDDEN, store))
 
 
 def _ipc(value: object) -> str:
@@ -248,6 +254,10 @@ class Option:
     field: str = ""
 
 
+#: What converts settings that may hold a secret.
+_SECRET = (_nodekey, _store)
+
+
 def _setting(
     name: str,
     meta: str,
@@ -266,13 +276,13 @@ def _setting(
         except ConfigError as error:
             if convert is _peer:  # its errors name the text themselves
                 raise ConfigError(f"{name} {error}") from None
-            shown = HIDDEN if convert is _nodekey else repr(value)
+            shown = HIDDEN if convert in _SECRET else repr(value)
             raise ConfigError(f"{name} {shown}: {error}") from None
 
     converter = _each(named) if many else named
     shown = "" if isinstance(default, attrs.Factory) or not default else str(default)  # type: ignore[arg-type]
     option = Option(name, meta, help, converter, many, flag, shown, live)
-    return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert is not _nodekey)
+    return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert not in _SECRET)
 
 
 def _derived(function: Callable[[Any], object]) -> Any:
@@ -288,7 +298,7 @@ class NodeConfig:
     """
 
     datadir: Path = _setting(  # noqa: RUF009  an attrs field
-        "datadir", "DIR", "Where the node keeps its key.", _path, attrs.Factory(_default_datadir)
+        "datadir", "DIR", "Where the node keeps its key and what it learns.", _path, attrs.Factory(_default_datadir)
     )
     chain: Path | None = _setting(  # noqa: RUF009
         "chain", "DIR", "Serve the chain in DIR: genesis.json, and blocks in chain.rlp.", _chain, None
@@ -370,7 +380,7 @@ class NodeConfig:
         "inbound-throttle",
         "SECONDS",
         "An address may call again after so long; 0 sets no limit.",
-        _number(0, 86400),
+        _number(0, 3600),
         30.0,
         live=True,
     )
@@ -469,6 +479,12 @@ class NodeConfig:
 
         @raise ConfigError: two of its values do not go together.
         """
+        try:
+            return self._policy()
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("_", "-")) from None
+
+    def _policy(self) -> Policy:
         return Policy(
             max_peers=self.max_peers,
             min_peers=self.min_peers,
@@ -619,6 +635,8 @@ class Settings:
                 value = OWN
             if option.name == "nodekey" and not os.path.isabs(value):
                 value = HIDDEN
+            if option.name == "peer-store":
+                value = _without_password(value)
             source = self.sources.get(option.name, "default")
             lines.append(f"{option.name} = {_toml(value)}  # {source}".replace("\n", " "))
         return "\n".join(lines) + "\n"

@@ -112,6 +112,19 @@ class ValueTests(SynchronousTestCase):
             ("no_discovery", "yes", "no-discovery 'yes': neither true nor false"),
             ("nat", "magic", "nat 'magic': 'magic' is no way to learn an address"),
             ("netrestrict", "10.0.0.0/40", "netrestrict '10.0.0.0/40': "),
+            ("min_peers", 51, "min-peers: 51 is over max-peers, which is 50"),
+            ("ban_below", 30, "ban-below: 30 is over disconnect-below, 20"),
+            ("dial_ratio", 0, "dial-ratio 0: not a whole number from 1 to 100000"),
+            ("inbound_throttle", "soon", "inbound-throttle 'soon': not a number from 0 to 3600"),
+            ("inbound_throttle", True, "inbound-throttle True: not a number"),
+            ("inbound_throttle", float("nan"), "inbound-throttle nan: not a number"),
+            ("refuse_clients", ["geth", "("], "refuse-client '(': "),
+            ("weights", "timeout", "weight 'timeout': not an offence, '=' and a number of points"),
+            ("weights", "timeout=-1", "weight 'timeout=-1': not an offence, '='"),
+            ("weights", "lateness=3", "weight 'lateness=3': there is no offence or merit 'lateness'"),
+            ("peer_store", 5, "peer-store (hidden): not a text"),
+            ("peer_store", f"postgres://me:{HIDDEN}@db", "peer-store (hidden): a password is not shown"),
+            ("ipc", 5, "ipc 5: not a text"),
             ("nodekey", "0" * 64, "nodekey (hidden): a private key is 32 bytes between"),
             ("nodekey", "a" * 63, "nodekey (hidden): a private key is 64 hex digits, this has 63"),
             ("nodekey", HIDDEN, "nodekey (hidden): a key is not shown"),
@@ -273,6 +286,10 @@ class PrintTests(SynchronousTestCase):
             "listen": ["tcp:1", "tcp6:2:interface=\\:\\:1"],
             "http": ["none"],
             "max-peers": ["9"],
+            "inbound-throttle": ["2.5"],
+            "refuse-client": ["(?i)geth/v1\\.9", 'a"b'],
+            "weight": ["timeout=2", "bad-message=0.5"],
+            "ipc": ["none"],
         }
         settings = assemble(given)
         path = self.mktemp()
@@ -294,6 +311,29 @@ class PrintTests(SynchronousTestCase):
         self.assertNotIn("01" * 32, text)
         self.assertIn('nodekey = "(hidden)"  # command line\n', text)
         self.assertIn('nodekey = "/run/key"', assemble({"nodekey": ["/run/key"]}).toml())
+        for store, shown in (
+            ("postgresql://me:s3cret@db/peers", "postgresql://me:(hidden)@db/peers"),
+            ("postgres://me@db/peers?password=s3cret&sslmode=require", "me@db/peers?password=(hidden)&sslmode=require"),
+        ):
+            settings = assemble({"peer-store": [store]})
+            self.assertEqual(settings.config.peer_store, store)
+            self.assertIn(shown, settings.toml())
+            self.assertNotIn("s3cret", settings.toml() + repr(settings.config))
+
+    def test_changed_while_it_runs(self) -> None:
+        config = NodeConfig(datadir="/nowhere", max_peers=9)
+        changed = config.changed({"max-peers": 20, "refuse-client": ["x"], "netrestrict": "10.0.0.0/8"})
+        self.assertEqual((changed.policy().max_peers, changed.policy().refuse_clients), (20, ("x",)))
+        self.assertEqual((changed.datadir, changed.port), (config.datadir, config.port))
+        self.assertEqual(changed.changed(changed.live()), changed)  # what is told can be given back
+        for values, words in (
+            ({"port": 5}, "port cannot be changed while the node runs; these can: static-peer, "),
+            ({"max_peers": 5}, "max_peers cannot be changed"),
+            ({"max-peers": 20, "dial-ratio": 0}, "dial-ratio 0: not a whole number"),
+            ({"max-peers": 2}, "min-peers: 3 is over max-peers, which is 2"),
+        ):
+            message = str(self.assertRaises(ConfigError, config.changed, values))
+            self.assertTrue(message.startswith(words), message)
 
     @given(st.text(st.characters(exclude_categories=["Cs"])))
     def test_any_text_survives(self, text: str) -> None:
