@@ -18,7 +18,7 @@ check: $(VENV)/.check  ## lint, types, floors, and packaging
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m twisted.trial tests.test_floors
-	$(BIN)/python -m twisted.trial tests.crypto tests.rlpx  # with the fast extra
+	$(BIN)/python -m twisted.trial tests.crypto tests.rlpx tests.peers.test_postgres  # with the extras
 	PYTHON=$(CURDIR)/$(BIN)/python tests/packaging.sh
 
 fuzz: $(VENV)/.test  ## attack discovery with hostile datagrams for a minute

@@ -82,7 +82,7 @@ class MakeTests(SynchronousTestCase):
         made = subprocess.run(["make", "-n", "help"], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
         self.assertIn("make", made.stdout)
         targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
-        self.assertEqual(targets, {"help", "run", "test", "check", "interop", "bench", "clean"})
+        self.assertEqual(targets, {"help", "run", "test", "check", "fuzz", "load", "interop", "bench", "clean"})
 
     def test_scripts(self) -> None:
         for script in (ROOT / ".ci" / "run", ROOT / "tests" / "packaging.sh"):
@@ -92,5 +92,5 @@ class MakeTests(SynchronousTestCase):
 
     def test_ci_runs_what_there_is(self) -> None:
         steps = re.findall(r"^step (\d+)m (\w+)$", (ROOT / ".ci" / "run").read_text(), re.M)
-        self.assertEqual([target for _, target in steps], ["test", "check", "interop"])
+        self.assertEqual([target for _, target in steps], ["test", "check", "fuzz", "load", "interop"])
         self.assertLessEqual(sum(int(minutes) for minutes, _ in steps), 90)
