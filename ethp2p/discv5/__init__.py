@@ -16,6 +16,8 @@ Known discrepancies:
   - A handshake that fails leaves its challenge, for L{ethp2p.discv5.limits.MAX_TRIES} in all.  Elsewhere it ends
     it, and whoever can forge a source address can spoil any handshake.
   - What came of an answer in several packets counts when the rest is lost.
+  - PING and FINDNODE are repeated when they are not answered, in a new packet with the same request id; the text
+    does not speak of that, and geth asks once.  An answer to either copy will do.
   - Topic messages (types 0x07 to 0x0a) are not spoken and not answered.
 """
 

@@ -19,8 +19,10 @@ from ethp2p.discv5.limits import (
     MAX_NODES,
     MAX_NONCES,
     MAX_QUEUE,
+    MAX_REPEATS,
     MAX_TOTAL,
     NONCE_LIFETIME,
+    REPEAT_AFTER,
     RESPONSE_TIMEOUT,
 )
 from ethp2p.discv5.nodes import Verified
@@ -45,17 +47,23 @@ class Call:
     """
 
     expects: ClassVar[type[wire.Message]]
+    #: Whether it may be said twice: whoever answers does no more than answer.
+    repeatable: ClassVar[bool] = True
     token: int
     node: Node
     request: wire.Ping | wire.FindNode | wire.TalkRequest
     #: The node's, once it was sent.
     mask: wire.Mask | None = None
-    #: When it was last sent.
+    #: When it was last sent, its repetitions not counted: nobody knows which copy is answered.
     sent_at: float = 0.0
     #: Seconds until the first packet of the answer.
     rtt: float | None = None
-    #: Whether it has been sent with a handshake; there is one only.
-    shaken: bool = False
+    #: Times that it was sent once more.
+    repeats: int = 0
+    #: The challenge that it was sent with a handshake for, and that packet.
+    shaken: tuple[bytes, bytes] | None = None
+    #: Whether another challenge is answered: one, and one more after each repetition.
+    may_shake: bool = True
     #: Records in the answer that were not taken.
     refused: int = 0
 
@@ -81,6 +89,11 @@ class Call:
         """What there is when no more comes; None for nothing."""
         return None
 
+    def repeated(self) -> None:
+        """It was sent once more, so that all of the answer comes again."""
+        self.repeats += 1
+        self.may_shake = True
+
 
 class PingCall(Call):
     """Are you there?"""
@@ -95,9 +108,10 @@ class PingCall(Call):
 
 
 class TalkCall(Call):
-    """In another protocol."""
+    """In another protocol, for which hearing it twice may not be the same as hearing it once."""
 
     expects = wire.TalkResponse
+    repeatable = False
 
     def take(self, reply: wire.Message) -> Result:
         """Whatever it is."""
@@ -114,8 +128,9 @@ class FindCall(Call):
     us: bytes = attrs.field(kw_only=True)
     verified: Verified = attrs.field(kw_only=True)
     _total: int | None = None
-    _packets: int = 0
-    _records: int = 0
+    _packets: set[tuple[bytes, ...]] = attrs.field(factory=set)
+    _came: int = 0
+    _looked_at: set[bytes] = attrs.field(factory=set)
     _found: dict[bytes, Node] = attrs.field(factory=dict)
 
     def take(self, reply: wire.Message) -> Result | None:
@@ -123,21 +138,32 @@ class FindCall(Call):
         assert type(reply) is wire.Nodes
         if self._total is None:
             self._total = min(reply.total, MAX_TOTAL)
-        self._packets += 1
-        # Every record looked at counts, good or bad: each costs as much as a signature does.
-        records = reply.records[: MAX_NODES - self._records]
-        self._records += len(records)
-        self.refused += len(reply.records) - len(records)
-        for raw in records:
+        self._came += 1
+        self._packets.add(reply.records)  # one that the network has doubled must not pass for the next
+        for raw in reply.records:
+            if raw in self._looked_at:
+                continue
+            # Every record looked at counts, good or bad: each costs as much as a signature does.
+            if len(self._looked_at) >= MAX_NODES:
+                self.refused += 1
+                continue
+            self._looked_at.add(raw)
             try:
                 self._look(raw)
             except RemoteProtocolError:
                 self.refused += 1
-        return self._result() if self._packets >= self._total or self._records >= MAX_NODES else None
+        whole = len(self._packets) >= self._total or len(self._looked_at) >= MAX_NODES
+        return self._result() if whole or self._came >= MAX_TOTAL else None
 
     def partial(self) -> Result | None:
         """What came, when the rest was lost."""
-        return self._result() if self._packets else None
+        return None if self.rtt is None else self._result()
+
+    def repeated(self) -> None:
+        """What came is kept.  The packets are counted anew: in each copy of an answer other nodes may be in them."""
+        Call.repeated(self)
+        self._total = None
+        self._packets.clear()
 
     def _look(self, raw: bytes) -> None:
         node = self.verified.node(raw)
@@ -183,7 +209,9 @@ class Calls:
     def __init__(self) -> None:
         self._active: dict[bytes, Call] = {}
         self._waiting: dict[bytes, deque[Call]] = {}
-        self._deadlines: dict[Call, float] = {}  # in order, since all wait equally long
+        # Since when they wait, in order: those that may be repeated yet, and those for which it is too late.
+        self._waits: dict[Call, float] = {}
+        self._last_waits: dict[Call, float] = {}
         self._nonces: ExpiringMap[bytes, Key] = ExpiringMap(MAX_NONCES, NONCE_LIFETIME)
         self._count = 0
 
@@ -218,48 +246,74 @@ class Calls:
         self._nonces.set(nonce, call.key, now)
         self.wait(call, now)
 
+    def repeated(self, call: Call, nonce: bytes, now: float) -> None:
+        """The active request went out once more, in the packet with this nonce."""
+        call.repeated()
+        self._nonces.set(nonce, call.key, now)
+
     def wait(self, call: Call, now: float) -> None:
         """Give it its time, from now."""
-        self._deadlines.pop(call, None)
-        self._deadlines[call] = now + RESPONSE_TIMEOUT
+        self._waits.pop(call, None)
+        if self._last_waits:
+            self._last_waits.pop(call, None)
+        self._waits[call] = now
 
     def challenged(self, nonce: bytes, addr: Addr, now: float) -> Call | None:
         """
-        The request to repeat with a handshake, when a challenge that names C{nonce} comes from C{addr}.  The
-        nonce may be an earlier request's, because a challenge whose first copy was lost comes again for the next.
+        The request to send with a handshake, when a challenge that names C{nonce} comes from C{addr}.  The
+        nonce may be an earlier packet's, because a challenge whose first copy was lost comes again for the next.
         """
         key = self._nonces.get(nonce, now)
         call = None if key is None else self._active.get(key[0])
-        if call is None or call.shaken or call.key != key or call.addr != addr:
+        if call is None or not call.may_shake or call.key != key or call.addr != addr:
             return None
         return call
 
     def end(self, call: Call) -> None:
         """The active request is over."""
         del self._active[call.node.node_id]
-        self._deadlines.pop(call, None)
+        if self._waits.pop(call, None) is None:  # most are answered before they might be repeated
+            self._last_waits.pop(call, None)
         self._count -= 1
+
+    def silent(self, now: float) -> list[Call]:
+        """The active requests to repeat now, each told once in a wait."""
+        silent = []
+        while self._waits:
+            call, since = next(iter(self._waits.items()))
+            if since + REPEAT_AFTER > now:
+                break
+            del self._waits[call]
+            self._last_waits[call] = since
+            if call.repeatable and call.repeats < MAX_REPEATS and since + RESPONSE_TIMEOUT > now:
+                silent.append(call)
+        return silent
 
     def late(self, now: float) -> list[Call]:
         """The active requests whose time is over."""
         late = []
-        for call, deadline in self._deadlines.items():
-            if deadline > now:
+        for call, since in self._last_waits.items():
+            if since + RESPONSE_TIMEOUT > now:
                 break
             late.append(call)
         return late
 
     @property
     def deadline(self) -> float | None:
-        """When the next one's time is over."""
-        return next(iter(self._deadlines.values()), None)
+        """When the next one is to be repeated, or its time is over."""
+        first, last = next(iter(self._waits.values()), None), next(iter(self._last_waits.values()), None)
+        if last is None:
+            return None if first is None else first + REPEAT_AFTER
+        end = last + RESPONSE_TIMEOUT
+        return end if first is None else min(end, first + REPEAT_AFTER)
 
     def drop(self) -> list[Call]:
         """Forget all.  @return: them."""
         calls = [*self._active.values(), *(call for queue in self._waiting.values() for call in queue)]
         self._active.clear()
         self._waiting.clear()
-        self._deadlines.clear()
+        self._waits.clear()
+        self._last_waits.clear()
         self._count = 0
         return calls
 

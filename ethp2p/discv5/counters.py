@@ -33,12 +33,14 @@ class Counters:
     handshakes_in: int = 0
     handshakes_out: int = 0
     handshakes_bad: int = 0
-    #: Handshakes, challenges and answers that nobody here asked for.
+    #: Handshakes, challenges and answers that nobody here asked for, or that came twice.
     unsolicited: int = 0
     #: Records in answers that were malformed, not asked for or not believable.
     records_refused: int = 0
     calls_answered: int = 0
     calls_failed: int = 0
+    #: Requests that were sent once more.
+    calls_repeated: int = 0
     #: Events and datagrams for which there was no room.
     dropped: int = 0
     #: Messages by type, those that came with a handshake too.

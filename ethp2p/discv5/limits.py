@@ -32,12 +32,18 @@ MAX_SENT = 2**32 - 1
 
 #: Seconds to wait for an answer, or for the next packet of one.
 RESPONSE_TIMEOUT = 0.7
+#: Seconds of these after which the request is sent once more: either copy has as long for its way and back.
+REPEAT_AFTER = RESPONSE_TIMEOUT / 2
+#: Times that a request is repeated: in the silence after it, and in another one, after a handshake or a part of the
+#: answer.  Who draws us on with either buys no more packets than that, and a handshake for each.
+MAX_REPEATS = 2
 #: Requests underway and waiting, to all nodes together.
 MAX_CALLS = 4096
 #: Requests that wait for an earlier one to the same node.
 MAX_QUEUE = 16
-#: Packets remembered so that a WHOAREYOU can be told from a forged one: two a request.
-MAX_NONCES = 2 * MAX_CALLS
+#: Packets remembered so that a WHOAREYOU can be told from a forged one: four a request, as when it and its handshake
+#: are both repeated.
+MAX_NONCES = 4 * MAX_CALLS
 #: Seconds that a packet is remembered: a challenge may be repeated for as long as it lives.
 NONCE_LIFETIME = RESPONSE_TIMEOUT + HANDSHAKE_TIMEOUT
 
@@ -45,7 +51,7 @@ NONCE_LIFETIME = RESPONSE_TIMEOUT + HANDSHAKE_TIMEOUT
 #: place in the table, perhaps for a lost packet, gets another and is checked.
 MEETING_INTERVAL = 60.0
 
-#: Packets that one NODES answer may have, asked or answered.
+#: Packets that one NODES answer may have, asked or answered; and that are taken of its repetitions together.
 MAX_TOTAL = 5
 #: Records in one answer, asked or answered; on each hangs a signature.
 MAX_NODES = 16

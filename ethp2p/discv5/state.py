@@ -154,7 +154,10 @@ class Discv5:
         return self._calls.deadline
 
     def handle_timer(self, now: float, wall: float) -> None:
-        """End the requests whose time is over."""
+        """Repeat the requests that are not answered, and end those whose time is over."""
+        for call in self._calls.silent(now):
+            self.counters.calls_repeated += 1
+            self._calls.repeated(call, self._write_call(call), now)
         for call in self._calls.late(now):
             try:
                 result = call.partial()
@@ -164,7 +167,7 @@ class Discv5:
             if result is not None:
                 self._answered(call, result, now)
                 continue
-            what = "handshake" if call.shaken else "packet"
+            what = "packet" if call.shaken is None else "handshake"
             self._fail(call, f"no answer to our {what} in {RESPONSE_TIMEOUT} s", now)
 
     # what we ask
@@ -299,7 +302,13 @@ class Discv5:
         if call is None or call.mask is None:
             self.counters.unsolicited += 1
             return
-        call.shaken = True
+        call.may_shake = False
+        if call.shaken is not None and call.shaken[0] == packet.head:
+            # The challenge again: perhaps our packet was lost.  If it was not, another would be of no use there, and
+            # we should have keys that the node has not.
+            self._calls.wait(call, now)
+            self._send(call.shaken[1], addr)
+            return
         plain = wire.encode_message(call.request)
         try:
             session, nonce, datagram = initiate(
@@ -308,6 +317,7 @@ class Discv5:
         except LocalProtocolError as error:
             self._fail(call, str(error), now)
             return
+        call.shaken = packet.head, datagram
         self._keep(session, now)
         self.counters.handshakes_out += 1
         self._calls.sent(call, nonce, now)
@@ -451,22 +461,25 @@ class Discv5:
 
     def _next(self, node_id: bytes, now: float) -> None:
         call = self._calls.next(node_id)
-        if call is None:
-            return
-        session = self._sessions.get((node_id, call.addr))
+        if call is not None:
+            self._calls.sent(call, self._write_call(call), now)
+
+    def _write_call(self, call: Call) -> bytes:
+        """@return: the nonce of the packet."""
+        session = self._sessions.get(call.key)
         drawn = self._random(24)
         if session is not None and not session.spent:
             call.mask = session.mask
             nonce, datagram = session.seal(self._id, wire.encode_message(call.request), drawn)
             tally(self.counters.sent, type(call.request))
         else:  # anything that cannot be read makes the node challenge us
-            call.mask = wire.Mask(node_id)
+            call.mask = wire.Mask(call.node.node_id)
             noise = self._random(4 + _NOISE)
             nonce = noise[:4] + drawn[16:]
             head = wire.ordinary_head(drawn[:16], nonce, self._id)
             datagram = wire.encode_packet(call.mask, head, noise[4:])
-        self._calls.sent(call, nonce, now)
         self._send(datagram, call.addr)
+        return nonce
 
     def _answered(self, call: Call, result: Any, now: float) -> None:
         if isinstance(result, Record):

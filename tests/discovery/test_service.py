@@ -224,7 +224,7 @@ class MemoryTests(ServiceCase):
         self.assertEqual(len(one.nodes()), 1)
         other._reactor.unplug()
         self.network.advance(300)
-        self.assertEqual(one.nodes(liveOnly=False), [])
+        self.assertEqual(one.nodes(), [])  # seeds come and go in the table, but none of them lives
         other._reactor.plug()
         self.network.advance(60)
         self.assertEqual([each.node_id for each in one.nodes()], [other.local.node_id])

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.discv5 import Asked, Discv5, Discv5Protocol, Met, PongInfo, QueryFailed, Talked
 from ethp2p.discv5.calls import distance
-from ethp2p.discv5.limits import RESPONSE_TIMEOUT
+from ethp2p.discv5.limits import REPEAT_AFTER, RESPONSE_TIMEOUT
 from ethp2p.enode import Node
 from ethp2p.errors import LocalProtocolError
 from tests.discv5.common import Tape, local_of, node_of
@@ -112,9 +112,10 @@ class ProtocolTests(SynchronousTestCase):
     def test_timeout(self) -> None:
         waiting = self.alice.ping(node_of(7, "10.0.0.7"))
         self.wire.carry()
-        (timer,) = self.clock.getDelayedCalls()
-        self.assertEqual(timer.getTime(), RESPONSE_TIMEOUT)
-        self.clock.advance(RESPONSE_TIMEOUT)
+        for due in (REPEAT_AFTER, RESPONSE_TIMEOUT):
+            (timer,) = self.clock.getDelayedCalls()
+            self.assertEqual(timer.getTime(), due)
+            self.clock.advance(due - self.clock.seconds())
         error = self.failureResultOf(waiting, QueryFailed).value
         self.assertEqual(str(error), "no answer to our packet in 0.7 s")
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -303,9 +303,8 @@ class PairTests(SynchronousTestCase):
         session.sent = limits.MAX_SENT
         self.alice.ping(self.bob)
         self.net.run()
-        self.alice.ping(self.bob)
-        self.net.run()
-        self.assertEqual((len(self.alice.of(Answered)), len(self.alice.of(Failed))), (1, 1))
+        self.assertEqual((len(self.alice.of(Answered)), self.alice.engine.counters.calls_repeated), (1, 1))
+        self.assertEqual(self.alice.engine.counters.handshakes_out, 3)
 
 
 class BadNetworkTests(SynchronousTestCase):
@@ -324,10 +323,13 @@ class BadNetworkTests(SynchronousTestCase):
         return answered, failed
 
     def test_loss(self) -> None:
-        """In a session a ping comes back when both packets do; the four of a handshake must not cost much more."""
+        """
+        In a session a ping comes back when both packets do, of one of two copies; the four of a handshake must not
+        cost much more.
+        """
         for seed in range(3):
             answered, _ = self.pings(Net(seed=seed, loss=0.2, jitter=0.02), 60)
-            self.assertGreater(answered, 0.5 * 120)
+            self.assertGreater(answered, 0.8 * 120)
 
     def test_reordering(self) -> None:
         for seed in range(3):
@@ -339,7 +341,7 @@ class BadNetworkTests(SynchronousTestCase):
         self.assertEqual((answered, failed), (0, 6))
 
     def test_part_of_an_answer(self) -> None:
-        """What came of several packets is the result when the rest does not come."""
+        """What came of several packets is the result when the rest does not come, nor its repetition."""
         net = Net()
         alice, bob = net.peer(1), net.peer(2)
         bob.known = [node_of(number, f"10.0.1.{number}") for number in range(20, 80)]
@@ -359,6 +361,7 @@ class BadNetworkTests(SynchronousTestCase):
         bob.drain()
         keep_one()
         self.assertGreater(len(seen), 1)
+        net.loss = 1.0
         net.run()
         found = alice.of(Answered)[1].result
         self.assertGreater(len(found), 0)
@@ -375,7 +378,9 @@ class BadNetworkTests(SynchronousTestCase):
         for data, _ in alice.engine.datagrams_to_send():
             bob.engine.receive_datagram(data, alice.addr, net.now, 0.0)
         bob.engine.datagrams_to_send()
-        net.run(0.75)
+        alice.engine.handle_timer(net.now + limits.RESPONSE_TIMEOUT, 0.0)
+        net.now += limits.RESPONSE_TIMEOUT
+        alice.drain()
         self.assertEqual([type(event) for event in alice.told], [Failed])
         alice.ping(bob)
         net.run()
@@ -391,6 +396,8 @@ class TimeTests(SynchronousTestCase):
         node = node_of(2, "10.0.0.2")
         self.assertIsNone(self.engine.next_timer())
         token = self.engine.ping(node, 10.0, 0.0)
+        self.assertEqual(self.engine.next_timer(), 10.0 + limits.REPEAT_AFTER)
+        self.engine.handle_timer(10.0 + limits.REPEAT_AFTER, 0.0)
         self.assertEqual(self.engine.next_timer(), 10.0 + limits.RESPONSE_TIMEOUT)
         self.engine.handle_timer(10.0 + limits.RESPONSE_TIMEOUT - 0.001, 0.0)
         self.assertEqual(events(self.engine), [])
@@ -407,7 +414,7 @@ class TimeTests(SynchronousTestCase):
         self.engine.handle_timer(0.7, 0.0)
         self.assertEqual([event.token for event in events(self.engine)], [1, 3])  # type: ignore[union-attr]
         self.assertEqual([addr[0] for _, addr in self.engine.datagrams_to_send()], ["10.0.0.2"])
-        self.assertEqual(self.engine.next_timer(), 1.4)
+        self.assertEqual(self.engine.next_timer(), 0.7 + limits.REPEAT_AFTER)
 
     def test_cannot_be_asked(self) -> None:
         key = key_of(2).public_key

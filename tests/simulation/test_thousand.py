@@ -8,22 +8,39 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
-
+from ethp2p.discv5.limits import REPEAT_AFTER, RESPONSE_TIMEOUT
 from ethp2p.enode import Node
 from ethp2p.kademlia import driver
 from ethp2p.kademlia.driver import LookupDone
 from ethp2p.kademlia.engine import ByDistance, ByTarget
 from ethp2p.kademlia.lookup import MAX_SUBNET, RESULT_SIZE
 from ethp2p.kademlia.table import MAX_SUBNET_IN_BUCKET, MAX_SUBNET_IN_TABLE
+from tests.kademlia import toy
 from tests.kademlia.nodes import random_host, secret, signed
-from tests.kademlia.toy import Met, World
+from tests.kademlia.toy import Met, World, WorldEngine
+from tests.simulation.case import SimulationCase
 from tests.simulation.truth import is_right, nearest
 
 #: How likely a packet is lost.
 LOSS = 0.2
-#: Lookups tried, and how many have to be right; by distance one or two in a hundred miss the furthest of the sixteen.
-TRIES, RIGHT, RIGHT_BY_DISTANCE = 100, 99, 96
+#: Lookups tried at one time, and how many have to be right, on average when there are several times.
+TRIES, RIGHT = 100, 99
+
+
+class RepeatingEngine(WorldEngine):
+    """
+    It repeats a request that is not answered, once, when L{ethp2p.discv5} does.
+    """
+
+    def _request(self, kind: str, node: Node, what: Any) -> int:
+        token = super()._request(kind, node, what)
+        self.world.later(REPEAT_AFTER, lambda: self._repeat(kind, token, node, what))
+        return token
+
+    def _repeat(self, kind: str, token: int, node: Node, what: Any) -> None:
+        world = self.world
+        if token in self._open and world.rng.random() >= world.loss:
+            world.later(world.latency, lambda: self._deliver(kind, token, node, what))
 
 
 def grow(world: World, by: Any, count: int, rate: float) -> list[Node]:
@@ -58,29 +75,36 @@ def look(world: World, nodes: list[Node], rng: Random, count: int) -> list[tuple
     return found
 
 
-class ThousandTests(SynchronousTestCase):
-    def check(self, by: Any, count: int, seconds: float, least: int) -> None:
-        world = World(1, loss=LOSS)
+class ThousandTests(SimulationCase):
+    def check(self, world: World, by: Any, count: int, seconds: float, times: int) -> None:
+        # Three lookups of four in a refresh are for anybody.  They only make it easier, and cost most of the time.
+        self.patch(driver, "RANDOM_LOOKUPS", 0)
         nodes = grow(world, by, count, 50)
         world.advance(seconds)
         ids = [node.node_id for node in nodes]
-        right = [is_right(found, goal, ids, who.node_id) for who, goal, found in look(world, nodes, Random(1), TRIES)]
-        self.assertEqual(len(right), TRIES)
-        self.assertGreaterEqual(sum(right), least)
+        right = [
+            is_right(found, goal, ids, who.node_id)
+            for time in range(times)
+            for who, goal, found in look(world, nodes, Random(1 + time), TRIES)
+        ]
+        self.assertEqual(len(right), times * TRIES)
+        self.assertGreaterEqual(sum(right), times * RIGHT)
 
     def test_by_target(self) -> None:
-        """As discv4 does it: a lookup finds the true nearest 16."""
-        # Three lookups of four in a refresh are for anybody.  They only make it easier, and cost most of the time.
-        self.patch(driver, "RANDOM_LOOKUPS", 0)
-        self.check(ByTarget, 1000, 45, RIGHT)
+        """As discv4 does it, although nothing is repeated: a lookup finds the true nearest 16."""
+        self.check(World(1, loss=LOSS), ByTarget, 1000, 45, 1)
 
     def test_by_distance(self) -> None:
-        """As discv5 does it, which needs those lookups for anybody: an answer has less of what is near a target."""
-        self.check(ByDistance, 200, 60, RIGHT_BY_DISTANCE)
+        """
+        As discv5 does it.  In some larger networks two or three in a hundred miss the furthest of the sixteen, whether
+        packets are lost or not: those who know it have full buckets nearer to the target, and their answers no room.
+        """
+        self.patch(toy, "WorldEngine", RepeatingEngine)
+        self.check(World(1, loss=LOSS, timeout=RESPONSE_TIMEOUT), ByDistance, 200, 60, 4)
 
 
-#: The attacker's.
-SUBNETS, IDENTITIES = 4, 500
+#: The attacker's, and how many there are who are honest.
+SUBNETS, IDENTITIES, HONEST = 4, 500, 200
 
 
 def given(nodes: list[Node], rng: Random, *args: object, **more: object) -> list[Node]:
@@ -88,7 +112,7 @@ def given(nodes: list[Node], rng: Random, *args: object, **more: object) -> list
     return rng.sample(nodes, 16)
 
 
-class AttackerTests(SynchronousTestCase):
+class AttackerTests(SimulationCase):
     def test_share(self) -> None:
         """
         Five hundred identities in four subnets call everybody all the time, and answer each question with one another:
@@ -108,7 +132,7 @@ class AttackerTests(SynchronousTestCase):
                 liar = world.add(node, by)
                 self.patch(liar.table, "closest", partial(given, his, rng))
                 self.patch(liar.table, "at_distances", partial(given, his, rng))
-            for number in range(31, 301):  # most come when he is there already
+            for number in range(31, HONEST + 1):  # most come when he is there already
                 node = Node.from_record(signed(secret(number), host=random_host(world.rng)))
                 honest.append(node)
                 world.add(node, by, bootnodes=honest[:1])

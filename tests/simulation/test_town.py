@@ -6,21 +6,27 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from twisted.trial.unittest import SynchronousTestCase
-
 from ethp2p.testing.nat import NatKind
 from ethp2p.testing.packets import Packet
 from tests.discovery.support import address
+from tests.simulation.case import SimulationCase
 from tests.simulation.town import BAD, Town
 
 #: Lookups tried, and how many have to be right.
 TRIES, RIGHT = 100, 99
 
 
-class TownTests(SynchronousTestCase):
-    def test_lookups(self) -> None:
+class TownTests(SimulationCase):
+    def test_v4(self) -> None:
         """Forty nodes that know one of them, and one datagram in five is lost: lookups find the true nearest."""
-        town = Town(1, "v4")
+        self.check("v4")
+
+    def test_v5(self) -> None:
+        """The same, with handshakes, any packet of which may be lost."""
+        self.check("v5")
+
+    def check(self, protocol: str) -> None:
+        town = Town(1, protocol)
         town.grow(40, 10)
         town.network.advance(30)
         self.assertGreaterEqual(town.look(TRIES), RIGHT)
@@ -31,7 +37,7 @@ class TownTests(SynchronousTestCase):
         self.assertEqual(town.network.clock.getDelayedCalls(), [])
 
 
-class TraceTests(SynchronousTestCase):
+class TraceTests(SimulationCase):
     def trace(self, seed: int, protocol: str) -> tuple[str, dict[str, int]]:
         """
         Twelve nodes, four of them behind NATs of each kind, for fifteen seconds.
