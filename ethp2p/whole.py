@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
@@ -20,7 +21,7 @@ from ethp2p.chain import MemoryChain, load_chain
 from ethp2p.config import NodeConfig
 from ethp2p.console import Console
 from ethp2p.devp2p import client_name, discover
-from ethp2p.discovery.database import NodeDatabase
+from ethp2p.discovery.database import NodeDatabase, NoPlace
 from ethp2p.discovery.service import DiscoveryService
 from ethp2p.doctor import Facts, examine
 from ethp2p.enode import LocalNode
@@ -73,9 +74,20 @@ class _Whole(OrderedService):
         self._config = config
         self._key = config.load_nodekey()
         self._began = 0.0
-        self.database = NodeDatabase(config.make_datadir() / "nodes.sqlite")
+        #: Why the nodes met are not kept between runs; empty when they are.
+        self.trouble = ""
+        self.database = self._openDatabase(config.make_datadir() / "nodes.sqlite")
         self.discovery: DiscoveryService | None = None
         self.nat: NatService | None = None
+
+    def _openDatabase(self, path: Path) -> NodeDatabase:
+        """The file; where it cannot be written, a database in memory."""
+        try:
+            return NodeDatabase(path)
+        except NoPlace as error:
+            self.trouble = str(error)
+            self._log.warn("{why}; the node goes on without keeping whom it finds", why=self.trouble)
+            return NodeDatabase(None)
 
     def stopService(self) -> Deferred[None]:
         """Stop all of it, the newest first, and close the database."""
@@ -177,13 +189,23 @@ class WholeNode(_Whole):
         self.node.setServiceParent(self)
 
     def _openIPC(self, config: NodeConfig, view: NodeView) -> IPCService | None:
+        """The unix socket.  Where nobody has asked for it by name, the node can do without."""
+        asked = config.ipc != str(config.datadir / "ethp2p.ipc")
+
+        def doWithout(why: object) -> str:
+            self._log.warn("no unix socket for JSON-RPC: {why}", why=str(why))
+            self.ipc = None
+            return ""
+
         try:
             ipc = IPCService(config.ipc, nodeRegistry(view), view, self._reactor)
         except ConfigError as error:
-            if config.ipc != str(config.datadir / "ethp2p.ipc"):
+            if asked:
                 raise
-            self._log.warn("{why}", why=f"no unix socket for JSON-RPC: {error}")
+            doWithout(error)
             return None
+        if not asked:
+            ipc.started.addErrback(lambda failure: doWithout(failure.value))
         ipc.setServiceParent(self)
         return ipc
 
@@ -215,6 +237,7 @@ class WholeNode(_Whole):
         return [
             Finding("listening", bool(ports), "peers can call" if ports else "peers cannot call"),
             Finding("peer store", not trouble, trouble or "peers and bans are kept", matters=False),
+            Finding("node database", not self.trouble, self.trouble or "nodes found are kept", matters=False),
         ]
 
     def _facts(self) -> Facts:

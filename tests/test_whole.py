@@ -9,9 +9,11 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -65,6 +67,23 @@ class WholeNodeTests(SynchronousTestCase):
         view = NodeView(node, lambda values: {}, list, list)
         verifyObject(INodeFacade, view)
         self.assertEqual((view.listening, view.listen_address, view.peers()), (False, "", []))
+
+    def test_a_place_that_cannot_be_written(self) -> None:
+        (self.dir / "nodes.sqlite").mkdir(parents=True)  # no file can be opened there
+        whole = WholeNode(NodeConfig(datadir=self.dir, http="none", ipc="none"), MemoryReactorClock())
+        self.assertIn("cannot open the node database", whole.trouble)
+        self.assertEqual(len(whole.database), 0)
+        [finding] = [each for each in whole._readiness() if each.name == "node database"]
+        self.assertEqual((finding.ok, finding.matters, finding.words), (False, False, whole.trouble))
+
+    def test_a_database_that_is_not_for_us(self) -> None:
+        """It may be somebody's: the node does not start, and does not touch it."""
+        self.dir.mkdir(parents=True)
+        with closing(sqlite3.connect(self.dir / "nodes.sqlite")) as database:
+            database.execute("CREATE TABLE other (it)")
+        before = (self.dir / "nodes.sqlite").read_bytes()
+        self.assertRaises(ConfigError, WholeNode, NodeConfig(datadir=self.dir), MemoryReactorClock())
+        self.assertEqual((self.dir / "nodes.sqlite").read_bytes(), before)
 
     def test_a_chain_of_another_network(self) -> None:
         self.dir.mkdir(parents=True)

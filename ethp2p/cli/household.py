@@ -95,7 +95,8 @@ def ban_sentence(ban: Value) -> str:
     """One ban."""
     until = "forever" if ban["until"] is None else f"until {instant(ban['until'])}"
     why = f": {_text(ban['reason'])}" if ban["reason"] else ""
-    return f"banned {until}, by {_text(ban['by'])}{why}"
+    kept = "" if ban.get("kept", True) else "; but it cannot be kept, and is over when the node stops"
+    return f"banned {until}, by {_text(ban['by'])}{why}{kept}"
 
 
 def funnel_lines(funnel: Value) -> Iterator[str]:

@@ -20,7 +20,7 @@ from typing import Any, Union
 import attrs
 
 from ethp2p.crypto.keys import PublicKey
-from ethp2p.discovery.schema import Damaged, open_file, put_aside, words
+from ethp2p.discovery.schema import Damaged, no_place, open_file, put_aside, words
 from ethp2p.enode import Node
 from ethp2p.enode.local import MAX_SEQ
 from ethp2p.enr import Record
@@ -83,6 +83,10 @@ DELETE FROM nodes WHERE number IN (
     WHERE last_pong IS NULL AND last_seen < ?1 OR last_pong IS NOT NULL AND last_seen < ?2 LIMIT ?3)
 """
 _NODE = "SELECT key, host, tcp, udp, record FROM nodes WHERE number = ?"
+
+
+class NoPlace(ConfigError):
+    """The node database cannot be kept here: the disk is full, or cannot be written."""
 
 
 class DatabaseFailed(P2PError):
@@ -167,7 +171,7 @@ class NodeDatabase:
         @param lifetime: seconds that a node is kept that never answered.
         @param live_lifetime: seconds that a node is kept that did.
         @raise ConfigError: it cannot be opened, is in use, of a newer version or of another program; it has not
-            been touched then.
+            been touched then.  L{NoPlace}: there is nothing wrong with it, but it cannot be written.
         """
         self.most = most
         self.lifetime = lifetime
@@ -185,7 +189,8 @@ class NodeDatabase:
                 self.damaged = put_aside(self._path)
                 self._db = open_file(self._path)
         except (sqlite3.Error, OSError, Damaged) as error:
-            raise ConfigError(f"cannot open the node database {path}: {words(error)}") from None
+            kind = NoPlace if no_place(error) else ConfigError
+            raise kind(f"cannot open the node database {path}: {words(error)}") from None
 
     # what happened
 

@@ -138,6 +138,23 @@ def put_aside(path: Path) -> Path:
     return aside
 
 
+#: What is wrong with a place where nothing can be written, as opposed to a file that is not for us.
+_NO_PLACE = {
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def no_place(error: Exception) -> bool:
+    """Whether the disk is full or cannot be written: nothing is wrong with what is in the file."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_PLACE
+    return isinstance(error, OSError)
+
+
 def words(error: Exception) -> str:
     """What went wrong, on one line."""
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:

@@ -114,6 +114,11 @@ class BanTests(SynchronousTestCase):
         for ban, words in (
             (BAN, "banned until 2023-11-15 10:13:20 UTC, by operator: floods"),
             ({**BAN, "until": None, "reason": ""}, "banned forever, by operator"),
+            ({**BAN, "until": None, "kept": True}, "banned forever, by operator: floods"),
+            (
+                {**BAN, "until": None, "kept": False},
+                "banned forever, by operator: floods; but it cannot be kept, and is over when the node stops",
+            ),
             ({**BAN, "until": 1e300}, "banned until time 1e+300, by operator: floods"),
         ):
             self.assertEqual(household.ban_sentence(ban), words)
