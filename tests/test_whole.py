@@ -47,7 +47,7 @@ class WholeNodeTests(SynchronousTestCase):
         self.assertEqual(list(whole), [whole.node])
 
     def test_windows_stop_last(self) -> None:
-        whole = WholeNode(NodeConfig(datadir=self.dir, ipc="/tmp/ethp2p.ipc"), MemoryReactorClock())
+        whole = WholeNode(NodeConfig(datadir=self.dir, ipc="/run/ethp2p.ipc"), MemoryReactorClock())
         self.assertEqual(list(whole), [whole.web, whole.ipc, whole.node])
 
     def test_a_datadir_too_deep_for_a_socket(self) -> None:
