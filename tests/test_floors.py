@@ -23,7 +23,7 @@ GROUND = {
 }
 #: Above it, a room may know all that is below.  Events are told by the household and above.
 FLOORS = [
-    {*GROUND},
+    {*GROUND, "sqlitefile"},
     {"kademlia", "discv4", "discv5", "dnsdisc", "nat"},
     {"discovery"},
     {"rlpx"},

@@ -20,12 +20,13 @@ from typing import Any, Union
 import attrs
 
 from ethp2p.crypto.keys import PublicKey
-from ethp2p.discovery.schema import Damaged, no_place, open_file, put_aside, words
+from ethp2p.discovery.schema import FORMAT, put_aside
 from ethp2p.enode import Node
 from ethp2p.enode.local import MAX_SEQ
 from ethp2p.enr import Record
 from ethp2p.errors import ConfigError, P2PError, WireError
 from ethp2p.kademlia import subnets
+from ethp2p.sqlitefile import Damaged, Foreign, no_place, words
 
 #: Most nodes kept, about 12 MiB.  Those that never answered go first, then those not seen for longest.
 MAX_NODES = 20_000
@@ -183,12 +184,12 @@ class NodeDatabase:
         self._path = None if path is None else Path(path)
         try:
             try:
-                self._db = open_file(self._path)
+                self._db = FORMAT.open(self._path)
             except Damaged:
                 assert self._path is not None
                 self.damaged = put_aside(self._path)
-                self._db = open_file(self._path)
-        except (sqlite3.Error, OSError, Damaged) as error:
+                self._db = FORMAT.open(self._path)
+        except (sqlite3.Error, OSError, Damaged, Foreign) as error:
             kind = NoPlace if no_place(error) else ConfigError
             raise kind(f"cannot open the node database {path}: {words(error)}") from None
 

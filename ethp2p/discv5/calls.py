@@ -6,6 +6,7 @@ Of all requests to one node only one is underway, so that a challenge always bel
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from ipaddress import IPv4Address, IPv6Address
 from typing import ClassVar
@@ -41,7 +42,7 @@ class UselessAnswer(RemoteProtocolError):
 
 
 @attrs.define(eq=False)
-class Call:
+class Call(ABC):
     """
     One request and its answer.
     """
@@ -77,13 +78,13 @@ class Call:
         """Whom it goes to."""
         return self.node.node_id, self.addr
 
+    @abstractmethod
     def take(self, reply: wire.Message) -> Result | None:
         """
         @param reply: of the type in C{expects}.
         @return: the result; None when there is more to come.
         @raise RemoteProtocolError: the answer is of no use.
         """
-        raise NotImplementedError
 
     def partial(self) -> Result | None:
         """What there is when no more comes; None for nothing."""

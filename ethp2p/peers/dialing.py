@@ -26,6 +26,7 @@ from ethp2p.peers.books import Books
 from ethp2p.peers.causes import cause_of, words_of
 from ethp2p.peers.journeys import Stage
 from ethp2p.peers.policy import Policy
+from ethp2p.peers.sessions import join
 
 #: Seconds for TCP to connect (geth: defaultDialTimeout).
 DIAL_TIMEOUT = 15.0
@@ -40,10 +41,6 @@ def endpointFor(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
     if ":" in host:
         return TCP6ClientEndpoint(reactor, host, port, timeout=DIAL_TIMEOUT)
     return TCP4ClientEndpoint(reactor, host, port, timeout=DIAL_TIMEOUT)
-
-
-def _address(node: Node) -> str:
-    return f"[{node.host}]:{node.tcp}" if ":" in node.host else f"{node.host}:{node.tcp}"
 
 
 def objection_to(node: Node, policy: Policy) -> str:
@@ -219,7 +216,7 @@ class DialService(Service):
         books, now = self._books, self._wheel.seconds()
         stranger = self._stranger(node)
         if stranger:
-            books.journeys.foreign(node.node_id, _address(node), stranger, books.wall())
+            books.journeys.foreign(node.node_id, join(node.host, node.tcp), stranger, books.wall())
             return
         books.journeys.found()
         known, seats = books.roster.known(), books.seats()
@@ -227,13 +224,13 @@ class DialService(Service):
         if rejection is None:
             self._call(node)
         elif forbidden := books.forbidden(node.node_id, node.host):  # worth a word to whoever asks after it
-            books.journeys.begin(node.node_id, _address(node), now, books.wall())
+            books.journeys.begin(node.node_id, join(node.host, node.tcp), now, books.wall())
             books.journeys.ended(node.node_id, Cause(forbidden.rule.value), forbidden.words, now, by_us=True)
 
     def _call(self, node: Node) -> None:
         self.attempts += 1
         node_id, books = node.node_id, self._books
-        address = _address(node)
+        address = join(node.host, node.tcp)
         books.journeys.begin(node_id, address, self._wheel.seconds(), books.wall())
 
         def connected() -> None:

@@ -39,7 +39,11 @@ FAST = 0.5
 
 def host_port(address: Any) -> str:
     """A transport address, as events tell of it; empty for one without a host."""
-    host, port = getattr(address, "host", ""), getattr(address, "port", 0)
+    return join(getattr(address, "host", ""), getattr(address, "port", 0))
+
+
+def join(host: str, port: int) -> str:
+    """C{host:port}; empty without a host."""
     return "" if not host else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

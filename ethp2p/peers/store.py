@@ -22,6 +22,7 @@ from zope.interface import Attribute, Interface, implementer
 
 from ethp2p.errors import ConfigError, P2PError
 from ethp2p.peers.bans import MAX_BANS, OPERATOR, Ban, Scope
+from ethp2p.sqlitefile import Damaged, Foreign, Format, no_place, words
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ CREATE TABLE ethp2p_peers (
 );
 CREATE INDEX ethp2p_peers_by_use ON ethp2p_peers (last_success)
 """
+#: How the SQLite file is told from others.
+FORMAT = Format(APPLICATION, VERSION, SCHEMA)
 _SET_BAN = """
 INSERT INTO ethp2p_bans (subject, scope, since, until, reason, decided_by) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (subject) DO UPDATE SET scope = excluded.scope, since = excluded.since, until = excluded.until,
@@ -401,7 +404,7 @@ class SqlitePeerStore:
     def _open(self) -> None:
         if self._db is None:
             with self._failing("cannot be opened"):
-                self._db = _open_file(self._path)
+                self._db = FORMAT.open(self._path)
 
     def _work(self, work: Callable[..., T], *args: Any) -> T:
         with self._failing("does not work"):
@@ -429,85 +432,14 @@ class SqlitePeerStore:
     def _failing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, Damaged, Foreign) as error:
             raise StoreFailed(f"the peer store {self._path} {what}: {_why(error, self._path)}") from None
-
-
-#: What is wrong with a file that was ours and can be no more (sqlite.org, "Result and Error Codes").
-_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-class _Refused(OSError):
-    """The file is not for us."""
-
-
-def _open_file(path: Path) -> sqlite3.Connection:
-    """
-    The file, with its tables in it.
-
-    @raise OSError: it cannot be used; not a byte of it has changed.
-    @raise sqlite3.Error: the same.
-    """
-    if path.exists() and path.stat().st_size:
-        _look(path)
-    db = sqlite3.connect(path, timeout=0.0, isolation_level=None)
-    try:
-        # For this process alone, with no file of shared memory: two would forget each other's bans.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("BEGIN IMMEDIATE")
-        if not db.execute("PRAGMA user_version").fetchone()[0]:
-            for statement in SCHEMA.split(";"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute(f"PRAGMA application_id = {APPLICATION}")
-        db.execute("COMMIT")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _look(path: Path) -> None:
-    """Whether the file is one of ours and whole, without changing anything."""
-    beside = [path.with_name(path.name + end) for end in ("-shm", "-wal")]
-    made = [other for other in beside if not other.exists()]  # SQLite makes them, empty, for who only reads
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0.0, isolation_level=None, uri=True)
-    alone = False  # once it can be read, and until it is closed, nobody else has it open to write
-    try:
-        tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        alone = True
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if tables and application != APPLICATION:
-            raise _Refused("it is a database of another program")
-        if version > VERSION:
-            raise _Refused(f"it is of format {version}, written by a newer ethp2p: this one knows {VERSION}")
-        if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise sqlite3.DatabaseError
-    except sqlite3.Error as error:
-        alone = alone or _code(error) in _DAMAGE
-        raise
-    finally:
-        for other in made if alone else ():
-            other.unlink(missing_ok=True)
-        db.close()
-
-
-def _code(error: Exception) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def _why(error: Exception, path: Path) -> str:
     """What went wrong, on one line."""
-    words = " ".join(str(error).split()) or "it is damaged"
-    if isinstance(error, _Refused):
-        return words
-    if _code(error) in _DAMAGE:
-        return "it is damaged"
-    if _code(error) == sqlite3.SQLITE_BUSY:
-        return "another process has it open"
+    if not no_place(error):
+        return words(error)
     if not path.parent.is_dir():
         return f"{path.parent} is not a directory"
     if path.is_dir():
@@ -515,4 +447,4 @@ def _why(error: Exception, path: Path) -> str:
     for each in (path.parent, path):
         if each.exists() and not os.access(each, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
             return f"{each} may not be written"
-    return words
+    return words(error)

@@ -4,6 +4,7 @@ What a WebSocket and a unix socket have in common: a connection that a conversat
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -16,7 +17,7 @@ from ethp2p.web.doorkeeper import GOODBYE
 
 
 @implementer(IPushProducer)
-class StreamLine(Protocol):
+class StreamLine(Protocol, ABC):
     """
     Between a transport and a conversation: tells the conversation when the transport is full, and the transport
     when the conversation has heard enough.
@@ -75,6 +76,6 @@ class StreamLine(Protocol):
             self._wire.unregisterProducer()
             self._wire.loseConnection()
 
+    @abstractmethod
     def sendText(self, text: bytes) -> None:
         """See L{ethp2p.web.conversation.Line}."""
-        raise NotImplementedError

@@ -19,15 +19,10 @@ from ethp2p.peers.bans import Ban
 from ethp2p.peers.journeys import Attempt
 from ethp2p.peers.reputation import Entry
 from ethp2p.peers.roster import Place
+from ethp2p.peers.sessions import host_port
 from ethp2p.web.admin import peer_info
 from ethp2p.web.facade import Finding, INodeFacade, IPeerInfo, Sample
 from ethp2p.web.figures import samples
-
-
-def _host_port(address: Any) -> str:
-    """Of a TCP address; empty for any other."""
-    host, port = getattr(address, "host", ""), getattr(address, "port", 0)
-    return "" if not host else f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @implementer(IPeerInfo)
@@ -67,12 +62,12 @@ class PeerView:
     @property
     def local(self) -> str:
         """See L{IPeerInfo}."""
-        return _host_port(self._session.local)
+        return host_port(self._session.local)
 
     @property
     def remote(self) -> str:
         """See L{IPeerInfo}."""
-        return _host_port(self._session.address)
+        return host_port(self._session.address)
 
     @property
     def inbound(self) -> bool:
@@ -135,7 +130,7 @@ class NodeView:
     def listen_address(self) -> str:
         """See L{INodeFacade}."""
         ports = self._node.listening.ports
-        return _host_port(ports[0].getHost()) if ports else ""
+        return host_port(ports[0].getHost()) if ports else ""
 
     def describeProtocols(self) -> dict[str, dict[str, Any]]:
         """See L{INodeFacade}: of eth, which chain."""
