@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Union
 
 import attrs
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -37,6 +37,8 @@ SUMMARY = 60.0
 MAX_READ = 1024
 #: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up.
 MAX_UNSAVED = 4096
+#: Most who wait for the next write while the store does not answer.
+MAX_WAITING = 1024
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -108,7 +110,7 @@ class Keeper(Service):
         super().startService()
         self._closed = False
         self.flush()
-        self._every("flush", lambda: FLUSH, self.flush)
+        self._every("flush", lambda: FLUSH, lambda: self._writing or self.flush())
         self._every("purge", lambda: PURGE, self.purge)
         self._every("arrivals", lambda: PURGE, self._arrivals)
         self._every("summary", lambda: SUMMARY, self._sayHowThingsAre)
@@ -150,8 +152,10 @@ class Keeper(Service):
         it is tried again at the next flush.  Those who ask while one is under way have the next one in common: nobody
         waits longer for a slow store than for two.
 
-        @return: fires with whether all is kept now.
+        @return: fires with whether all is kept now; at once with False when L{MAX_WAITING} wait already.
         """
+        if len(self._waiting) >= MAX_WAITING:
+            return succeed(False)  # it is written with theirs, but nobody is told
         waiting: Deferred[bool] = Deferred()
         self._waiting.append(waiting)
         if not self._writing:

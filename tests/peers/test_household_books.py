@@ -14,7 +14,7 @@ from ethp2p.events import BanAdded, BanRemoved, OffenceBooked, PeerDropped, Refu
 from ethp2p.peers import bans, keeping
 from ethp2p.peers.bans import Ban, Scope
 from ethp2p.peers.household import MAX_BAN
-from ethp2p.peers.keeping import FLUSH
+from ethp2p.peers.keeping import FLUSH, MAX_WAITING
 from ethp2p.peers.store import KnownPeer, MemoryPeerStore, SqlitePeerStore, StoreFailed
 from tests.peers.toy_wire import EPOCH, Home, ToyTestCase, key
 
@@ -409,6 +409,22 @@ class StoreTests(ToyTestCase):
         store.release()
         self.assertFalse(self.successResultOf(hanging)[1])
         self.assertEqual(len(one.household.keeper._bans), 5)
+
+    def test_many_wait(self) -> None:
+        """While a store hangs there is an end to those who wait; what they decided is kept all the same."""
+        store = FailingStore()
+        one = self.home(1, store=store)
+        store.hangs = True
+        patient = 1 + MAX_WAITING  # the first one's write hangs, and they wait for the next
+        total = patient + 50
+        verbs = [one.household.ban(f"192.0.{number >> 8}.{number & 255}", None, "") for number in range(total)]
+        self.assertEqual([self.successResultOf(each)[1] for each in verbs[patient:]], [False] * 50)
+        self.network.advance(20 * FLUSH)
+        for each in verbs[:patient]:
+            self.assertNoResult(each)
+        store.release()
+        self.assertTrue(all(self.successResultOf(each)[1] for each in verbs[:patient]))
+        self.assertEqual(len(self.successResultOf(store.loadBans())), total)
 
     def test_stop_while_it_hangs(self) -> None:
         """A store that does not answer does not keep the household from stopping, and the log has it in one line."""
