@@ -250,7 +250,7 @@ class Node(OrderedService):
         self, protocol: EthProtocol, message: str, items: int, size: int, rtt: float, *, result: str
     ) -> None:
         """See L{IEthObserver}."""
-        self.household.sessions.requestDone(protocol.session, message, size, rtt, result)
+        self.household.sessions.requestDone(protocol.session, message, items, size, rtt, result=result)
         self.feed.publish(
             RequestDone(
                 peer=describe(protocol.session), message=message, items=items, size=size, rtt=rtt, result=result

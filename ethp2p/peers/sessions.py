@@ -190,9 +190,9 @@ class Sessions(Service):
         self._reached(session, Stage.STATUS)
         self._met(session)
 
-    def requestDone(self, session: ISession, message: str, size: int, rtt: float, result: str) -> None:
+    def requestDone(self, session: ISession, message: str, items: int, size: int, rtt: float, *, result: str) -> None:
         """
-        The peer answered a request, or did not.
+        The peer answered a request, or did not.  An answer with nothing in it is no merit, however fast it came.
 
         @param result: C{ok}, C{timeout} or C{invalid}.  What is invalid the session books itself.
         """
@@ -201,10 +201,10 @@ class Sessions(Service):
             return
         if result == "timeout":
             self.offenceSeen(session, Offence.TIMEOUT, f"no answer to {message} in {rtt:.1f} s")
-        elif result == "ok":
+        elif result == "ok" and items:
             standing.given += size
-            merit = Merit.FAST_ANSWER if rtt < FAST else Merit.USEFUL_DATA
-            self._books.reputation.reward(session.node_id, merit, f"{message}, {size} bytes", self._wheel.seconds())
+            for merit in (Merit.USEFUL_DATA, Merit.FAST_ANSWER) if rtt < FAST else (Merit.USEFUL_DATA,):
+                self._books.reputation.reward(session.node_id, merit, f"{message}, {size} bytes", self._wheel.seconds())
 
     def offenceSeen(self, session: ISession, offence: Offence, evidence: str) -> None:
         """See L{IHousehold}."""

@@ -417,7 +417,7 @@ class RotationTests(ToyTestCase):
         one.household.setPolicy(one.household.books.policy.changed(max_peers=3))
         self.network.advance(1.0)
         self.assertEqual(len(one.peers), 3)
-        one.household.sessions.requestDone(one.session(useful), "Question", 1000, 0.1, "ok")
+        one.household.sessions.requestDone(one.session(useful), "Question", 5, 1000, 0.1, result="ok")
         self.network.advance(595.0)
         self.assertEqual(one.of(PeerDropped), [])  # all were young
         self.network.advance(300.0)

@@ -114,7 +114,9 @@ class ReputationTests(ToyTestCase):
     def offend(self, home: Home, other: Home, times: int, offence: Offence = Offence.TIMEOUT) -> None:
         for number in range(times):
             if offence is Offence.TIMEOUT:
-                home.household.sessions.requestDone(home.session(other), f"Question{number}", 0, 10.0, "timeout")
+                home.household.sessions.requestDone(
+                    home.session(other), f"Question{number}", 0, 0, 10.0, result="timeout"
+                )
             else:
                 home.household.sessions.offenceSeen(home.session(other), offence, "a lie")
 
@@ -193,12 +195,21 @@ class ReputationTests(ToyTestCase):
         one, two = self.home(1), self.home(2)
         self.meet(one, two)
         for _ in range(20):
-            one.household.sessions.requestDone(one.session(two), "Question", 1000, 1.0, "ok")
+            one.household.sessions.requestDone(one.session(two), "Question", 5, 1000, 1.0, result="ok")
         self.offend(one, two, 10)
         self.network.advance(1.0)
         self.assertEqual(one.peers, {two.node.node_id})
         known = one.household.explain(two.node.url)
         self.assertEqual((round(known.score), len(known.ledger)), (30, 11))
+
+    def test_speed(self) -> None:
+        """Who answers faster has the more of it, and who answers with nothing has nothing."""
+        one, slow, fast, empty = (self.home(number) for number in (1, 2, 3, 4))
+        self.meet(one, slow, fast, empty)
+        for other, items, seconds in ((slow, 5, 1.0), (fast, 5, 0.1), (empty, 0, 0.1)):
+            one.household.sessions.requestDone(one.session(other), "Question", items, 1000, seconds, result="ok")
+        scores = [one.household.explain(other.node.url).score for other in (empty, slow, fast)]
+        self.assertEqual([round(score, 1) for score in scores], [50.0, 51.0, 51.5])
 
     def test_after_the_end(self) -> None:
         """What is reported of a session that is over counts for the peer, and disturbs nothing."""
@@ -207,7 +218,7 @@ class ReputationTests(ToyTestCase):
         session = one.session(two)
         session.abort()
         self.network.advance(1.0)
-        one.household.sessions.requestDone(session, "Question", 0, 10.0, "timeout")
+        one.household.sessions.requestDone(session, "Question", 0, 0, 10.0, result="timeout")
         one.household.sessions.ready(session)
         one.household.sessions.offenceSeen(session, Offence.BAD_PROTOCOL, "broke it")
         self.network.advance(1.0)

@@ -296,7 +296,7 @@ class Throng:
         session = self._peer()
         if session is not None:
             size, result = self.rng.randrange(100_000), self.rng.choice(["ok", "ok", "timeout"])
-            self.household.sessions.requestDone(session, "a question", size, 0.1, result)
+            self.household.sessions.requestDone(session, "a question", 1, size, 0.1, result=result)
 
     def _drop(self) -> None:
         session = self._peer()
