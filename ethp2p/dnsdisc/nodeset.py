@@ -25,10 +25,11 @@ FilePath = Union[str, "os.PathLike[str]"]
 
 
 def to_time(seconds: float | None) -> str:
-    """Unix seconds as geth writes times."""
+    """Unix seconds as geth writes times: RFC 3339, a fraction without zeros at its end."""
     if seconds is None:
         return NEVER
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    time = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+    return (time.rstrip("0") if "." in time else time) + "Z"
 
 
 def from_time(text: str) -> float | None:

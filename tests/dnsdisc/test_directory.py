@@ -206,6 +206,17 @@ class NodeSetTests(DirectoryTestCase):
         self.assertEqual(self.path.read_bytes(), before)
         os.rmdir(self.directory / "nodes.json.new")
 
+    def test_times_as_geth_writes_them(self) -> None:
+        """Go's RFC 3339: a fraction ends with no zero, and there is none when there is nothing to say."""
+        for seconds, text in (
+            (1_800_000_000.0, "2027-01-15T08:00:00Z"),
+            (1_800_000_000.5, "2027-01-15T08:00:00.5Z"),
+            (1_800_000_010.1629, "2027-01-15T08:00:10.1629Z"),
+            (1_800_000_000.123456, "2027-01-15T08:00:00.123456Z"),
+            (None, "0001-01-01T00:00:00Z"),
+        ):
+            self.assertEqual(to_time(seconds), text)
+
     @settings(max_examples=50)
     @given(st.one_of(st.none(), st.integers(0, 4_000_000_000).map(float)))
     def test_times(self, seconds: float | None) -> None:
