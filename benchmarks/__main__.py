@@ -33,7 +33,7 @@ class Scenario:
     """One kind of measurement and what is read from it."""
 
     task: Mapping[str, Any]
-    #: Units for each driver, so that all are busy for about a second or more.
+    #: Units for each driver that takes part, so that all are busy for about a second or more.
     counts: Mapping[str, int]
     rows: Sequence[Row]
 
@@ -100,8 +100,8 @@ IN_FLIGHT = 16
 BUSY = 0.9
 
 RLPX = [
-    _handshakes(1, {"ethp2p": 1000, "EthereumJS": 100, "geth": 2000}),
-    _handshakes(8, {"ethp2p": 2000, "EthereumJS": 160, "geth": 4000}),
+    _handshakes(1, {"ethp2p": 1000, "EthereumJS": 100, "geth": 2000, "least": 2000}),
+    _handshakes(8, {"ethp2p": 2000, "EthereumJS": 160, "geth": 4000, "least": 4000}),
     _messages("100 B", 100, {"ethp2p": 100_000, "EthereumJS": 20_000, "geth": 200_000}),
     _messages("1 KiB", 1 << 10, {"ethp2p": 80_000, "EthereumJS": 10_000, "geth": 150_000}),
     _messages("64 KiB", 1 << 16, {"ethp2p": 4000, "EthereumJS": 200, "geth": 5000}),
@@ -155,7 +155,16 @@ class Chapter:
 #: By what is asked for on the command line.
 CHAPTERS: Mapping[str, Sequence[Chapter]] = {
     "rlpx": [
-        Chapter("RLPx", {"ethp2p": drivers.ours, "EthereumJS": drivers.ethereumjs, "geth": drivers.geth}, RLPX),
+        Chapter(
+            "RLPx",
+            {
+                "ethp2p": drivers.ours,
+                "EthereumJS": drivers.ethereumjs,
+                "geth": drivers.geth,
+                "least": drivers.least,
+            },
+            RLPX,
+        ),
     ],
     "discovery": [
         Chapter(
@@ -182,13 +191,15 @@ def _number(value: float) -> str:
 
 
 def _cell(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
     if len(values) == 1:
         return _number(values[0])
     return f"{_number(median(values))} ({_number(min(values))}-{_number(max(values))})"
 
 
 def _ratio(mine: Sequence[float], theirs: Sequence[float]) -> str:
-    other = median(theirs)
+    other = median(theirs) if mine and theirs else 0.0
     return f"{median(mine) / other:.2f}" if other > 0 else "-"
 
 
@@ -254,6 +265,8 @@ def _measure(chapter: Chapter, cast: Cast, words: str, found: Found) -> None:
     """One run of a chapter."""
     for scenario in chapter.scenarios:
         for driver in cast.measured:
+            if driver.name not in scenario.counts:
+                continue
             _progress(f"{words}: {chapter.title}: {scenario.rows[0].title}, {driver.name}")
             found.add(scenario, driver, _run(driver, scenario, cast.asking))
 
@@ -265,7 +278,7 @@ def _show(chapter: Chapter, cast: Cast, found: Found) -> None:
     for scenario in chapter.scenarios:
         title = scenario.rows[0].title
         for row in scenario.rows:
-            values = {name: found.values[title, row.title, name] for name in names}
+            values = {name: found.values.get((title, row.title, name), []) for name in names}
             more = [name for name in names if row.title == title and found.bounded[title, name]]
             cells = [_cell(values[name]) + ("+" if name in more else "") for name in names]
             table.append([row.title, *cells, *[_ratio(values["ethp2p"], values[name]) for name in others]])

@@ -101,6 +101,13 @@ def ethereumjs() -> Driver:
     return Driver("EthereumJS", version, argv, {"NODE_PATH": str(modules)})
 
 
+def least() -> Driver:
+    """What any handshake on Twisted and libsecp256k1 costs, whoever makes it."""
+    argv = (sys.executable, "-m", "benchmarks.ours.least")
+    version = f"least: Twisted {metadata.version('Twisted')} and coincurve {metadata.version('coincurve')} alone"
+    return Driver("least", version, argv, KEEP_FREED)
+
+
 def ours_discovery() -> Driver:
     """Discovery of ethp2p."""
     return attrs.evolve(ours(), argv=(sys.executable, "-m", "benchmarks.ours.discovery"))

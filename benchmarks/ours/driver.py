@@ -105,6 +105,10 @@ class Bench:
         self.channel = channel
         self._arrived(self)
 
+    def hangUp(self) -> None:
+        """Close TCP; a session would say Disconnect first."""
+        self.channel.session.transport.loseConnection()
+
     def messageReceived(self, code: int, payload: bytes) -> None:
         self.received(code, payload)
 
@@ -144,6 +148,7 @@ class Identity:
 
     def __init__(self, driver: Driver, arrived: Callable[[Bench], None] | None = None, port: int = 0) -> None:
         self._driver = driver
+        self._port = port
         self.key = PrivateKey.generate()
         self._calls: deque[Deferred[Bench]] = deque()
         self.sessions = SessionFactory(
@@ -153,6 +158,13 @@ class Identity:
             clock=driver.reactor,
             wheel=driver.wheel,
         )
+
+    async def listen(self) -> Node:
+        """@return: where."""
+        driver, port = self._driver, self._port
+        below = TCP4ServerEndpoint(driver.reactor, port, interface="127.0.0.1")
+        await RLPxServerEndpoint(below, self.key, clock=driver.reactor, wheel=driver.wheel).listen(self.sessions)
+        return Node(self.key.public_key, "127.0.0.1", port, port)
 
     @cached_property
     def _endpoint(self) -> RLPxClientEndpoint:
@@ -173,6 +185,9 @@ class Identity:
 
 class Driver:
     """One side of a scenario."""
+
+    #: Who serves and dials.
+    identity: Callable[..., Any] = Identity
 
     def __init__(self, reactor: Any, task: Task) -> None:
         self.reactor = reactor
@@ -226,24 +241,20 @@ class Driver:
 
             bench.received = received
 
-        identity = Identity(self, arrived, task.port)
-        below = TCP4ServerEndpoint(self.reactor, task.port, interface="127.0.0.1")
-        above = RLPxServerEndpoint(below, identity.key, clock=self.reactor, wheel=self.wheel)
-        await above.listen(identity.sessions)
-        self.words.say(enode=Node(identity.key.public_key, "127.0.0.1", task.port, task.port).url)
+        where = await self.identity(self, arrived, task.port).listen()
+        self.words.say(enode=where.url)
         await phases[0].over
         await self.run(lambda: phases[1].over)
 
     async def handshakes(self) -> None:
         """Connect and hang up."""
         task = self.task
-        identities = deque([Identity(self) for _ in range(IDENTITIES)])
+        identities = deque([self.identity(self) for _ in range(IDENTITIES)])
 
         async def worker(share: int) -> None:
             for _ in range(share):
                 identity = identities.popleft()
-                bench = await identity.connect()
-                bench.channel.session.transport.loseConnection()  # TCP's; a session would say Disconnect first
+                (await identity.connect()).hangUp()
                 identities.append(identity)
 
         async def workers(total: int) -> None:
@@ -319,12 +330,12 @@ def _rss() -> int:
     return int(status.split("VmRSS:")[1].split()[0])
 
 
-def main() -> None:
+def main(side: Callable[[Any, Task], Driver] = Driver) -> None:
     """Do what the argument says."""
     task = Task(**json.loads(sys.argv[1]))
 
     def begin(reactor: Any) -> Deferred[None]:
-        driver = Driver(reactor, task)
+        driver = side(reactor, task)
         return Deferred.fromCoroutine(driver.serve() if task.role == "serve" else getattr(driver, task.scenario)())
 
     react(begin)
