@@ -90,6 +90,10 @@ class Household(OrderedService):
             ban=self._banForOffences,
         )
         self.keeper = Keeper(self.books, self.sessions, store, feed, wheel, loaded=self._loaded, lifted=self._pump)
+        # Whom the operator has named while we ran, now or earlier, which is kept.  Those of the configuration are not
+        # among them: who is taken out of it is wanted and trusted no more.
+        self._static: set[bytes] = set()
+        self._trusted: dict[bytes, Node] = {}
 
     def open(
         self,
@@ -138,6 +142,9 @@ class Household(OrderedService):
             node = Node.parse(peer.url)
             if peer.trusted:
                 self.books.roster.trust(peer.node_id)
+                self._trusted[peer.node_id] = node
+            if peer.static:
+                self._static.add(peer.node_id)
             if peer.static and not objection_to(node, self.books.policy):
                 self.dialing.addPeer(node)
             elif peer.last_success:
@@ -164,8 +171,8 @@ class Household(OrderedService):
             last_success=0 if session is None else int(self.books.wall()),
             capabilities=() if session is None else session.capabilities,
             client="" if session is None else session.client,
-            static=node.node_id in books.roster.static,
-            trusted=node.node_id in books.roster.trusted,
+            static=node.node_id in self._static,
+            trusted=node.node_id in self._trusted,
         )
 
     def _banForOffences(self, session: ISession, evidence: str) -> None:
@@ -184,6 +191,7 @@ class Household(OrderedService):
         """
         if not self.dialing.addPeer(node):
             return succeed(False)
+        self._static.add(node.node_id)
         self.keeper.remember(self._known(node))
         return self.keeper.flush().addCallback(lambda kept: True)
 
@@ -194,6 +202,7 @@ class Household(OrderedService):
         @return: fires with whether it was wanted or connected.
         """
         wanted = self.dialing.removePeer(node.node_id)
+        self._static.discard(node.node_id)
         self.keeper.remember(self._known(node))
         here = [session for session in self.sessions if session.node_id == node.node_id]
         for session in here:
@@ -208,7 +217,12 @@ class Household(OrderedService):
         @return: fires with whether that is a change.
         """
         roster = self.books.roster
-        changed = roster.trust(node.node_id) if trusted else roster.untrust(node.node_id)
+        if trusted:
+            changed = roster.trust(node.node_id)
+            self._trusted[node.node_id] = node
+        else:
+            changed = roster.untrust(node.node_id)
+            self._trusted.pop(node.node_id, None)
         self.keeper.remember(self._known(node))
         return self.keeper.flush().addCallback(lambda kept: changed)
 

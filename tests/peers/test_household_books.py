@@ -313,6 +313,20 @@ class StoreTests(ToyTestCase):
         self.assertEqual(one.household.roster.trusted, set())
         self.assertEqual(one.household.roster.static, {two.node.node_id})
 
+    def test_of_the_configuration(self) -> None:
+        """Who is static and trusted by the configuration alone is so no more when it is taken out of that."""
+        one, two = self.home(1, store=SqlitePeerStore(self.path)), self.home(2)
+        one.household.roster.trust(two.node.node_id)  # as a node does with what it is configured with
+        one.household.dialing.addPeer(two.node)
+        self.network.run_until(lambda: one.peers)
+        one = self.restart(one)
+        self.assertEqual((one.household.roster.trusted, one.household.roster.static), (set(), set()))
+        self.network.run_until(lambda: one.peers)  # a good peer it was
+        one.household.trust(two.node)
+        one.household.addPeer(two.node)
+        one = self.restart(one)
+        self.assertEqual((one.household.roster.trusted, one.household.roster.static), ({two.node.node_id},) * 2)
+
     def test_known_peers(self) -> None:
         """Who was a good peer the last time is called again, and what we hold of it is known."""
         one, two, three = self.home(1, store=SqlitePeerStore(self.path)), self.home(2), self.home(3)
