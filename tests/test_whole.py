@@ -25,6 +25,7 @@ from zope.interface.verify import verifyObject
 
 from ethp2p.config import NodeConfig
 from ethp2p.crypto.keys import PrivateKey
+from ethp2p.enode import Node
 from ethp2p.errors import ConfigError
 from ethp2p.web import INodeFacade
 from ethp2p.web.view import NodeView
@@ -61,6 +62,23 @@ class WholeNodeTests(SynchronousTestCase):
         self.assertEqual(node.local.public_key, KEY.public_key)
         self.assertTrue(node.client.startswith("ethp2p/me/v"))
         self.assertEqual((node.household.roster.max_peers, node.chain.network.network_id), (7, 560048))
+
+    def test_what_is_set_is_kept(self) -> None:
+        """Who is made static or trusted by C{config set} is so after a restart, as over JSON-RPC."""
+        peers = [Node(PrivateKey.parse(bytes([each]) * 32).public_key, "10.0.0.1", 30303) for each in (3, 4)]
+        settings = NodeConfig(
+            datadir=self.dir, http="none", ipc="none", listen=["tcp:30303:interface=127.0.0.1"], no_discovery=True
+        )
+        for number in range(2):
+            clock = MemoryReactorClock()
+            whole = WholeNode(settings, clock)
+            whole.startService()
+            if not number:
+                self.successResultOf(whole.node.household.trust(peers[0]))
+                whole.setConfig({"trusted-peer": [peers[1].url], "static-peer": [peers[1].url]})
+            roster = whole.node.household.roster
+            self.assertEqual((roster.trusted, roster.static), ({peers[1].node_id},) * 2)
+            self.successResultOf(whole.stopService())
 
     def test_the_view(self) -> None:
         node = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node

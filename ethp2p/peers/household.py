@@ -216,15 +216,19 @@ class Household(OrderedService):
 
         @return: fires with whether that is a change.
         """
-        roster = self.books.roster
-        if trusted:
-            changed = roster.trust(node.node_id)
-            self._trusted[node.node_id] = node
-        else:
-            changed = roster.untrust(node.node_id)
-            self._trusted.pop(node.node_id, None)
-        self.keeper.remember(self._known(node))
+        changed = self._trust(node) if trusted else self._untrust(node)
         return self.keeper.flush().addCallback(lambda kept: changed)
+
+    def _trust(self, node: Node) -> bool:
+        changed = self.books.roster.trust(node.node_id)
+        self._trusted[node.node_id] = node
+        self.keeper.remember(self._known(node))
+        return changed
+
+    def _untrust(self, node: Node) -> bool:
+        self._trusted.pop(node.node_id, None)
+        self.keeper.remember(self._known(node))
+        return self.books.roster.untrust(node.node_id)
 
     def ban(self, subject: str, seconds: float | None, reason: str) -> Deferred[tuple[Ban, bool]]:
         """
@@ -283,7 +287,7 @@ class Household(OrderedService):
         self.dialing.pump()
 
     def setStatic(self, nodes: Iterable[Node]) -> None:
-        """Keep connections to these, and to no others."""
+        """Keep connections to these, and to no others, also after a restart."""
         wanted = {node.node_id: node for node in nodes}
         for callee in self.books.dialer.static():
             if callee.node_id not in wanted:
@@ -292,12 +296,16 @@ class Household(OrderedService):
             self.addPeer(node)
 
     def setTrusted(self, nodes: Iterable[Node]) -> None:
-        """Trust these, and no others."""
-        wanted = {node.node_id for node in nodes}
-        for node_id in self.books.roster.trusted - wanted:
-            self.books.roster.untrust(node_id)
-        for node_id in wanted:
-            self.books.roster.trust(node_id)
+        """Trust these, and no others, also after a restart."""
+        wanted = {node.node_id: node for node in nodes}
+        for node_id in self.books.roster.trusted - wanted.keys():
+            if node_id in self._trusted:
+                self._untrust(self._trusted[node_id])
+            else:
+                self.books.roster.untrust(node_id)
+        for node in wanted.values():
+            self._trust(node)
+        self.keeper.flush()
 
     def explain(self, subject: str) -> Known:
         """

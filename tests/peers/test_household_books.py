@@ -327,6 +327,16 @@ class StoreTests(ToyTestCase):
         one = self.restart(one)
         self.assertEqual((one.household.roster.trusted, one.household.roster.static), ({two.node.node_id},) * 2)
 
+    def test_set_at_once(self) -> None:
+        """Who is to be static or trusted, and nobody else, is kept as well as what is said of each."""
+        one, two, three = self.home(1, store=SqlitePeerStore(self.path)), self.home(2), self.home(3)
+        self.successResultOf(one.household.trust(three.node))
+        self.successResultOf(one.household.addPeer(three.node))
+        one.household.setTrusted([two.node])
+        one.household.setStatic([two.node])
+        one = self.restart(one)
+        self.assertEqual((one.household.roster.trusted, one.household.roster.static), ({two.node.node_id},) * 2)
+
     def test_known_peers(self) -> None:
         """Who was a good peer the last time is called again, and what we hold of it is known."""
         one, two, three = self.home(1, store=SqlitePeerStore(self.path)), self.home(2), self.home(3)
