@@ -224,11 +224,12 @@ class WholeNode(_Whole):
             if objection:
                 raise ConfigError(f"static-peer {objection}")
         self._config = config
-        household.setPolicy(policy, tuple(values))
-        if "static-peer" in values:
-            household.setStatic(config.static_peers)
-        if "trusted-peer" in values:
-            household.setTrusted(config.trusted_peers)
+        household.setPolicy(
+            policy,
+            tuple(values),
+            static=config.static_peers if "static-peer" in values else None,
+            trusted=config.trusted_peers if "trusted-peer" in values else None,
+        )
         return config.live()
 
     def _readiness(self) -> list[Finding]:

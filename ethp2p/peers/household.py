@@ -271,13 +271,26 @@ class Household(OrderedService):
         self.keeper.banOver(ban, "lifted")
         return self.keeper.flush().addCallback(lambda kept: True)
 
-    def setPolicy(self, policy: Policy, names: Collection[str] = ()) -> None:
+    def setPolicy(
+        self,
+        policy: Policy,
+        names: Collection[str] = (),
+        *,
+        static: Iterable[Node] | None = None,
+        trusted: Iterable[Node] | None = None,
+    ) -> None:
         """
         Go by other settings from now on, and part with whom they leave no place for.
 
         @param names: of the settings that are changed, for those who follow the feed.
+        @param static: see L{setStatic}; None changes nothing.
+        @param trusted: see L{setTrusted}; likewise.
         """
         self.books.set_policy(policy)
+        if trusted is not None:
+            self.setTrusted(trusted)
+        if static is not None:
+            self.setStatic(static)
         self._feed.publish(PolicyChanged(names=tuple(names)))
         for place in self.books.roster.excess():
             self.sessions.sendAway(place.session, Rule.TOO_MANY_PEERS, "there are fewer places now")

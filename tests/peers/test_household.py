@@ -351,6 +351,18 @@ class LivePolicyTests(ToyTestCase):
         self.assertEqual([event.names for event in one.of(PolicyChanged)], [("max_peers",)])
         self.assertIn("All places were taken", one.verdict(others[3]))
 
+    def test_fewer_places_and_others_trusted(self) -> None:
+        """Who is made trusted or static at the same time as places become fewer stays."""
+        one = self.home(1, max_peers=9)
+        others = [self.home(number) for number in range(2, 6)]
+        for other in others:
+            self.meet(one, other)
+            self.network.advance(1.0)
+        policy = one.household.books.policy.changed(max_peers=2, min_peers=0)  # one for callers
+        one.household.setPolicy(policy, static=[others[2].node], trusted=[others[3].node])
+        self.network.advance(1.0)
+        self.assertEqual(one.peers, {others[2].node.node_id, others[3].node.node_id})
+
     def test_netrestrict(self) -> None:
         """Who is outside the networks that are permitted from now on has to go, trusted or not, and is not called."""
         one, near, far = self.public(1), self.home(2), self.public(3)
