@@ -223,6 +223,7 @@ class Household(OrderedService):
         changed = self.books.roster.trust(node.node_id)
         self._trusted[node.node_id] = node
         self.keeper.remember(self._known(node))
+        self._pump()  # it needs no free place any more
         return changed
 
     def _untrust(self, node: Node) -> bool:

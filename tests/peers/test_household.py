@@ -401,6 +401,18 @@ class LivePolicyTests(ToyTestCase):
         self.network.advance(1.0)
         self.assertEqual(len(one.peers), 2)
 
+    def test_trusted_meanwhile(self) -> None:
+        """A static peer that waits for a place is called as soon as it is trusted, since then it needs none."""
+        one, two, three = self.home(1, max_peers=1, min_peers=0), self.home(2), self.home(3)
+        one.household.addPeer(two.node)
+        self.network.run_until(lambda: one.peers)
+        one.household.addPeer(three.node)
+        self.network.advance(60.0)
+        self.assertEqual(len(one.peers), 1)
+        one.household.trust(three.node)
+        self.network.advance(1.0)
+        self.assertEqual(len(one.peers), 2)
+
     def test_static_and_trusted_sets(self) -> None:
         """All static and all trusted peers may be set at once."""
         one, two, three = self.home(1), self.home(2), self.home(3)
