@@ -275,8 +275,10 @@ class Keeper(Service):
             return
         places = roster.added()
         seated = [self._seated(place) for place in places]
-        full_inbound = roster.inbound >= books.policy.max_inbound
-        full_dialed = roster.dialed >= books.policy.max_dialed
+        census = roster.census()  # trusted peers take no place
+        full = census.peers >= books.policy.max_peers
+        full_inbound = full or census.inbound >= books.policy.max_inbound
+        full_dialed = full or roster.dialed >= books.policy.max_dialed
         chosen = churn.choose(seated, full_inbound, full_dialed, books.random)
         if chosen is not None:
             self._sessions.sendAway(places[chosen].session, Rule.TOO_MANY_PEERS, "makes room for newcomers")

@@ -452,6 +452,25 @@ class RotationTests(ToyTestCase):
         self.network.advance(550.0)
         self.assertEqual(len(one.of(PeerDropped)), 1)
 
+    def test_trusted_take_no_place(self) -> None:
+        """Trusted callers fill no places, so nobody has to make room while there are free ones."""
+        one, trusted, other = self.home(1, max_peers=4, dial_ratio=2), self.home(2), self.home(3)
+        one.household.trust(trusted.node)
+        self.meet(one, trusted, other)  # one of two places for callers is taken
+        self.network.advance(2000.0)
+        self.assertEqual(one.of(PeerDropped), [])
+
+    def test_full_of_static(self) -> None:
+        """When static peers have taken places of callers, a caller makes room for others."""
+        one, caller, *static = (self.home(number, max_peers=3, rotate=number == 1) for number in range(1, 5))
+        for each in static:
+            one.household.addPeer(each.node)
+        self.network.run_until(lambda: len(one.peers) == 2)
+        self.meet(one, caller)  # all three places are taken, one of two for callers
+        self.network.advance(1100.0)
+        [dropped] = one.of(PeerDropped)
+        self.assertEqual((dropped.peer.node_id, dropped.by_us), (caller.node.node_id, True))
+
     def test_not_unless_full(self) -> None:
         """While there is room, or when the policy says so, nobody has to go."""
         for options in ({"rotate": False}, {}):
