@@ -62,6 +62,7 @@ class Format:
         if path is not None and path.exists() and path.stat().st_size:
             self._look(path)
         db = sqlite3.connect(":memory:" if path is None else path, timeout=0.0, isolation_level=None)
+        db.text_factory = _text
         try:
             with _finding_damage():
                 db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -85,6 +86,7 @@ class Format:
         beside = [path.with_name(path.name + end) for end in ("-shm", "-wal")]
         made = [other for other in beside if not other.exists()]  # SQLite makes them, empty, for who only reads
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", timeout=0.0, isolation_level=None, uri=True)
+        db.text_factory = _text
         alone = False  # once it can be read, and until it is closed, nobody else has it open to write
         try:
             with _finding_damage():
@@ -109,10 +111,17 @@ class Format:
             db.close()
 
 
+def _text(raw: bytes) -> str:
+    """A text whose bytes have changed on the disk must not keep all others from being read."""
+    return raw.decode(errors="replace")
+
+
 @contextmanager
 def _finding_damage() -> Iterator[None]:
     try:
         yield
+    except UnicodeDecodeError:  # of SQLite's own words, which quote what is damaged
+        raise Damaged from None
     except sqlite3.Error as error:
         if _code(error) in _DAMAGE:
             raise Damaged from None

@@ -379,6 +379,23 @@ class SqliteStoreTests(DurableTests, SynchronousTestCase):
             store._db.execute(f"UPDATE ethp2p_peers SET {change} WHERE node_id = ?", (peer(number).node_id.hex(),))
         self.assertEqual([each.last_success for each in self.peers(store)], [9])
 
+    def test_garbled_texts(self) -> None:
+        """Nor does a text that is none any more keep others from being read."""
+        store = self.make()
+        for number in (1, 2, 3):
+            self.result(store.saveBan(ban(number)))
+        self.result(store.savePeers([peer(number) for number in (1, 2, 3)]))
+        assert store._db is not None
+        for change in (
+            f"ethp2p_bans SET subject = CAST(x'31ff32' AS TEXT) WHERE subject = '{ban(1).subject}'",
+            f"ethp2p_bans SET reason = CAST(x'61ff62' AS TEXT) WHERE subject = '{ban(2).subject}'",
+            f"ethp2p_peers SET url = CAST(x'ff' AS TEXT) WHERE node_id = '{peer(1).node_id.hex()}'",
+            f"ethp2p_peers SET client = CAST(x'61ff62' AS TEXT) WHERE node_id = '{peer(2).node_id.hex()}'",
+        ):
+            store._db.execute(f"UPDATE {change}")
+        self.assertEqual({each.subject for each in self.bans(store)}, {ban(2).subject, ban(3).subject})
+        self.assertEqual({each.node_id for each in self.peers(store)}, {peer(2).node_id, peer(3).node_id})
+
 
 class SqliteFaultTests(SynchronousTestCase):
     """Each is one clear line, and nothing is lost that was there."""
@@ -415,7 +432,14 @@ class SqliteFaultTests(SynchronousTestCase):
         """It is left as it is: an operator's bans are in it."""
         self.fill()
         good = self.path.read_bytes()
-        for ruin in (b"not a database, by its looks" * 40, good[: len(good) // 2], good[:100] + b"\xff" * 9000):
+        for ruin in (
+            b"not a database, by its looks" * 40,
+            good[: len(good) // 2],
+            good[:100] + b"\xff" * 9000,
+            good.replace(b"CREATE TABLE ethp2p_bans", b"CREATE TABLE ethp2p_ban\xff"),
+            good.replace(b"CREATE TABLE ethp2p_bans", b"CREAT\xff TABLE ethp2p_bans"),
+        ):
+            self.assertNotEqual(ruin, good)
             self.path.write_bytes(ruin)
             self.refused("it is damaged")
             self.assertEqual(self.contents(), {"peers.sqlite": ruin})
