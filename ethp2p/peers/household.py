@@ -22,6 +22,7 @@ from ethp2p.peers import throttle
 from ethp2p.peers.admission import Rule
 from ethp2p.peers.bans import OPERATOR, REPUTATION, Ban, Scope, parse_subject
 from ethp2p.peers.books import Books
+from ethp2p.peers.dialer import MAX_FORMER
 from ethp2p.peers.dialing import DialService, objection_to
 from ethp2p.peers.doors import Doorway
 from ethp2p.peers.explain import Known
@@ -149,7 +150,7 @@ class Household(OrderedService):
                 self.dialing.addPeer(node)
             elif peer.last_success:
                 seeds.append(node)
-        self.dialing.remember(seeds)
+        self.dialing.remember(seeds[:MAX_FORMER])
 
     def _remember(self, session: ISession) -> None:
         node = session.node

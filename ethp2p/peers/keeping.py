@@ -33,8 +33,8 @@ FLUSH = 5.0
 PURGE = 1.0
 #: Seconds between two summaries.
 SUMMARY = 60.0
-#: Most peers that are read back at the start.
-MAX_READ = 1024
+#: Most peers that are read back at the start; static and trusted ones come first, and all of them are.
+MAX_READ = 2048
 #: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up.
 MAX_UNSAVED = 4096
 #: Most who wait for the next write while the store does not answer.

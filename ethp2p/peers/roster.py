@@ -31,7 +31,7 @@ from ethp2p.peers.admission import (
 from ethp2p.peers.policy import Policy
 
 #: Most trusted peers: each may come in above all limits.
-MAX_TRUSTED = 4096
+MAX_TRUSTED = 1024
 
 
 class Stage(Enum):

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 #: Most peers kept.  Those that were useful longest ago go first; static and trusted ones stay.
 MAX_PEERS = 4096
-#: Most static and trusted peers kept; to save more is an error.
+#: Most static and trusted peers kept, which is as many as there may be; to save more is an error.
 MAX_PINNED = 2048
 #: Most characters of an enode URL or a record's text; a record has at most 300 bytes.
 MAX_URL = 512

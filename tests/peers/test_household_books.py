@@ -13,8 +13,10 @@ from ethp2p.errors import ConfigError, DisconnectReason, Offence
 from ethp2p.events import BanAdded, BanRemoved, OffenceBooked, PeerDropped, Refused, ScoreChanged
 from ethp2p.peers import bans, keeping
 from ethp2p.peers.bans import Ban, Scope
+from ethp2p.peers.dialer import MAX_FORMER, MAX_STATIC_PEERS
 from ethp2p.peers.household import MAX_BAN
 from ethp2p.peers.keeping import FLUSH, MAX_WAITING
+from ethp2p.peers.roster import MAX_TRUSTED
 from ethp2p.peers.store import KnownPeer, MemoryPeerStore, SqlitePeerStore, StoreFailed
 from tests.peers.toy_wire import EPOCH, Home, ToyTestCase, key
 
@@ -312,6 +314,30 @@ class StoreTests(ToyTestCase):
         one = self.restart(one)
         self.assertEqual(one.household.roster.trusted, set())
         self.assertEqual(one.household.roster.static, {two.node.node_id})
+
+    def test_as_many_as_there_may_be(self) -> None:
+        """All static and trusted peers are there after a restart, however many of them there may be."""
+        store = MemoryPeerStore()
+        nodes = [Node(key(number).public_key, "10.0.0.9", 7) for number in range(2, MAX_TRUSTED + MAX_STATIC_PEERS + 2)]
+        pinned = [
+            KnownPeer(node_id=node.node_id, url=node.url, trusted=number < MAX_TRUSTED, static=number >= MAX_TRUSTED)
+            for number, node in enumerate(nodes)
+        ]
+        self.successResultOf(store.savePeers(pinned))
+        roster = self.home(1, store=store).household.roster
+        self.assertEqual((len(roster.trusted), len(roster.static)), (MAX_TRUSTED, MAX_STATIC_PEERS))
+
+    def test_more_good_peers_than_are_called_again(self) -> None:
+        """Those that were of use most lately are."""
+        store = MemoryPeerStore()
+        nodes = [Node(key(number).public_key, "10.0.0.9", 7) for number in range(2, MAX_FORMER + 4)]
+        store.savePeers(
+            [KnownPeer(node_id=each.node_id, url=each.url, last_success=when) for when, each in enumerate(nodes, 1)]
+        )
+        dialer = self.home(1, store=store).household.books.dialer
+        self.assertEqual(
+            [each.node_id for each in nodes if dialer.get(each.node_id) is None], [nodes[0].node_id, nodes[1].node_id]
+        )
 
     def test_of_the_configuration(self) -> None:
         """Who is static and trusted by the configuration alone is so no more when it is taken out of that."""
