@@ -31,7 +31,7 @@ from ethp2p.peers.keeping import Keeper
 from ethp2p.peers.listening import ListenService
 from ethp2p.peers.policy import Policy
 from ethp2p.peers.roster import Roster
-from ethp2p.peers.sessions import Sessions, host_port
+from ethp2p.peers.sessions import Sessions, host_at, host_port
 from ethp2p.peers.store import IPeerStore, KnownPeer
 
 #: Longest ban that ends, seconds: a hundred years.
@@ -131,7 +131,7 @@ class Household(OrderedService):
     def _refusedAtTheDoor(self, address: Any, refused: throttle.Refused) -> None:
         rule, place = refused.rule.value, host_port(address)
         self.books.refusals[rule] += 1
-        self.books.journeys.refused(getattr(address, "host", ""), place, rule, refused.words, self.books.wall())
+        self.books.journeys.refused(host_at(address), place, rule, refused.words, self.books.wall())
         self._feed.publish(Refused(address=place, node_id=None, inbound=True, rule=rule, detail=refused.words))
 
     def _pump(self) -> None:
@@ -335,7 +335,7 @@ class Household(OrderedService):
         if scope is Scope.NODE:
             node_id = bytes.fromhex(name)
             return self._known_of(subject, node_id, self._host_of(subject, node_id), ())
-        here = [place.session.node_id for place in self.books.roster.added() if place.host == name]
+        here = [place.session.node_id for place in self.books.roster.added() if host_at(place.session.address) == name]
         ids = tuple(dict.fromkeys([*self.books.journeys.by_host(name), *here]))
         return self._known_of(subject, ids[0] if len(ids) == 1 else None, name, ids)
 

@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from ethp2p.enode.cidr import as_ip
 from ethp2p.errors import DisconnectReason, NotAdmitted, Offence, PeerDisconnected
 from ethp2p.events import (
     DialProgress,
@@ -37,9 +38,18 @@ from ethp2p.peers.reputation import Action, Merit
 FAST = 0.5
 
 
+def host_at(address: Any) -> str:
+    """The host of a transport address, as an operator knows it: of a socket for both IPs, an IPv4 address is one."""
+    host: str = getattr(address, "host", "")
+    try:
+        return str(as_ip(host))
+    except ValueError:
+        return host
+
+
 def host_port(address: Any) -> str:
     """A transport address, as events tell of it; empty for one without a host."""
-    return join(getattr(address, "host", ""), getattr(address, "port", 0))
+    return join(host_at(address), getattr(address, "port", 0))
 
 
 def join(host: str, port: int) -> str:

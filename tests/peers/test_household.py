@@ -8,6 +8,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.endpoints import TCP6ServerEndpoint
 from twisted.internet.protocol import ClientFactory, Protocol
 
 import ethp2p
@@ -18,7 +19,7 @@ from ethp2p.peers.admission import Rule
 from ethp2p.peers.dialing import LOOK
 from ethp2p.peers.doors import MAX_HANDSHAKE, MAX_WAIT
 from ethp2p.peers.throttle import MAX_WAITING
-from tests.peers.toy_wire import PATIENCE, PORT, Home, ToyTestCase
+from tests.peers.toy_wire import PATIENCE, PORT, Home, ToyFactory, ToyTestCase
 from tests.test_floors import WIRES, imports
 
 FULL = DisconnectReason.TOO_MANY_PEERS
@@ -177,6 +178,18 @@ class DoorTests(ToyTestCase):
         two.ring(one)
         self.network.advance(0.5)
         self.assertIn(two.node.node_id, one.peers)
+
+    def test_both_ips(self) -> None:
+        """At a door for IPv4 and IPv6, who calls over IPv4 is known by the IPv4 address."""
+        one, two = self.home(1, "2a00::1"), self.home(2, "::ffff:20.0.2.1")
+        one.household.doorway.guard(TCP6ServerEndpoint(one.host, PORT)).listen(ToyFactory(one))
+        self.meet(one, two)
+        self.assertIn("It is a peer", one.verdict("20.0.2.1"))
+        two.ring(one)
+        self.network.advance(1.0)
+        [refused] = one.of(Refused)
+        self.assertRegex(refused.address, r"^20\.0\.2\.1:[0-9]+$")
+        self.assertEqual([each.rule for each in one.household.explain("20.0.2.1").refusals], ["throttled"])
 
     def test_line(self) -> None:
         """While so many handshakes go on others wait unread, and come in when there is room."""
