@@ -40,6 +40,8 @@ class WebSocketLine(StreamLine):
         super().__init__(switchboard, reactor)
         self._frames = Connection(ConnectionType.SERVER)
         self._message = bytearray()
+        self._full = False
+        self._unanswered: Ping | None = None
         self._alive = True
         self._pinging: IDelayedCall | None = None
         self._sockets = sockets
@@ -55,6 +57,24 @@ class WebSocketLine(StreamLine):
         super().connectionLost(reason)
         self._sockets.discard(self)
         self._stopPinging()
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        self._full = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It is not any more."""
+        self._full = False
+        super().resumeProducing()
+        if self._unanswered is not None and not self.closing:
+            self._pong(self._unanswered)
+
+    def _pong(self, ping: Ping) -> None:
+        """While the transport is full, only the newest is kept to be answered (RFC 6455, section 5.5.3)."""
+        self._unanswered = ping if self._full else None
+        if not self._full:
+            self._wire.write(self._frames.send(ping.response()))
 
     def _stopPinging(self) -> None:
         if self._pinging is not None and self._pinging.active():
@@ -80,7 +100,7 @@ class WebSocketLine(StreamLine):
             elif isinstance(event, BytesMessage):
                 self._gather(event.data, event.message_finished)
             elif isinstance(event, Ping):
-                self._wire.write(self._frames.send(event.response()))
+                self._pong(event)
             elif isinstance(event, CloseConnection):
                 self.close(event.code, event.reason or "")
             if self.closing:

@@ -271,6 +271,20 @@ class WebSocketTests(SynchronousTestCase):
         line.resumeProducing()
         self.assertEqual(len(browser.texts()), 2)
 
+    def test_pings_of_who_does_not_read(self) -> None:
+        browser = self.browser().open()
+        line = browser.transport.producer
+        line.pauseProducing()
+        for number in range(100):
+            browser.frame(Ping(b"%d" % number))
+        self.assertEqual(browser.transport.value(), b"")
+        line.resumeProducing()
+        self.assertEqual(browser.events(), [Pong(b"99")])
+        line.resumeProducing()
+        self.assertEqual(browser.events(), [])
+        browser.frame(Ping(b"next"))
+        self.assertEqual(browser.events(), [Pong(b"next")])
+
     def test_a_caller_that_calls_too_much(self) -> None:
         self.service.registry.register("later", Deferred)
         browser = self.browser().open()
