@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -35,6 +36,28 @@ WHERE = (
 )
 
 _HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{1,5})?")
+
+
+class Channel(HTTPChannel):
+    """
+    One connection.  While its client does not take our answers, nothing more is read or begun for it.
+
+    Twisted's own holds back only what comes between two requests.  Its transport is full in the middle of one, when the
+    answer is written, and then it reads on: answers would pile up without end.
+    """
+
+    def pauseProducing(self) -> None:
+        """The transport is full."""
+        super().pauseProducing()
+        self.paused = True
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It is not any more: go on, first with what was read already."""
+        self.paused = False
+        super().resumeProducing()
+        self.dataReceived(b"")
 
 
 class BoundedRequest(Request):
@@ -122,6 +145,7 @@ class Door(Site):
     nobody can point elsewhere.  A page from elsewhere that asks openly is told by its Origin.
     """
 
+    protocol = Channel  # type: ignore[assignment]  # it need not tell HTTP/2 apart
     requestFactory = BoundedRequest
     displayTracebacks = False
     noisy = False

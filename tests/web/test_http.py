@@ -127,7 +127,7 @@ class HTTPTests(SynchronousTestCase):
 
     def test_a_body_without_end(self) -> None:
         self.client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999999\r\n\r\n")
-        request = self.client.protocol._channel.requests[-1]
+        request = self.client.protocol.requests[-1]
         sent = 0
         while not self.client.transport.disconnected and sent < 2 * MAX_DROPPED:
             self.client.send(b" " * 65536)
@@ -140,6 +140,26 @@ class HTTPTests(SynchronousTestCase):
         self.client.send(b"POST / HTTP/1.1\r\n")
         self.door.reactor.advance(IDLE + 1)
         self.assertTrue(self.client.transport.disconnecting)
+
+    def test_a_reader_that_is_slow(self) -> None:
+        asked: list[int] = []
+
+        def ask(number: int) -> int:
+            asked.append(number)
+            self.client.transport.producer.pauseProducing()  # as a transport does that the answer has filled
+            return number
+
+        self.registry.register("ask", ask)
+        for number in range(3):
+            body = b'{"jsonrpc":"2.0","id":1,"method":"ask","params":[%d]}' % number
+            head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            self.client.send((head % len(body) + body) * 2)
+        answered = [0, 0, 1, 1, 2, 2]
+        for number in range(1, 7):
+            self.assertEqual((asked, self.client.transport.producerState), (answered[:number], "paused"))
+            self.client.transport.producer.resumeProducing()
+        self.assertEqual(self.client.transport.producerState, "producing")
+        self.assertEqual(self.client.transport.value().count(b'"result"'), 6)
 
     def test_pages(self) -> None:
         response = self.request("GET /")
