@@ -154,7 +154,7 @@ class Conversation:
         self._waiting: deque[bytes] = deque()
         self._size = 0
         self._work: Deferred[None] | None = None
-        self._congested = self._deaf = self._over = False
+        self._congested = self._deaf = self._ending = self._over = False
 
     def heard(self, body: bytes) -> None:
         """A call, or a batch of them."""
@@ -162,6 +162,13 @@ class Conversation:
             return
         self._waiting.append(body)
         self._size += len(body)
+        self._goOn()
+
+    def heardLast(self) -> None:
+        """Nothing more will come: answer what came, tell of no more events, and hang up."""
+        self._ending = True
+        for watch in tuple(self._watches.values()):
+            self._end(watch)
         self._goOn()
 
     def garbage(self, why: str) -> None:
@@ -202,6 +209,8 @@ class Conversation:
                 self._line.pauseReading()
             else:
                 self._line.resumeReading()
+        if self._ending and self._work is None and not self._waiting and not self._congested and not self._over:
+            self._line.hangUp()
 
     async def _answerAll(self) -> None:
         while self._waiting and not self._congested:

@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, IProtocolFactory
 from twisted.internet.protocol import Protocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from zope.interface import implementer
 
 from ethp2p.errors import P2PError
 
@@ -23,10 +24,19 @@ class CannotListen(P2PError):
     """The windows cannot be opened at this address."""
 
 
+@implementer(IHalfCloseableProtocol)
 class Visitor(ProtocolWrapper):
     """
     One connection.
     """
+
+    def readConnectionLost(self) -> None:
+        """They have nothing more to say, as at the end of a pipe, but may wait for the answer."""
+        protocol: Any = self.wrappedProtocol
+        protocol.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """Never: we do not close our half alone."""
 
     def upgrade(self, protocol: IProtocol) -> None:
         """Speak another protocol from now on."""

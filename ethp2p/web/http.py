@@ -59,6 +59,13 @@ class Channel(HTTPChannel):
         super().resumeProducing()
         self.dataReceived(b"")
 
+    def readConnectionLost(self) -> None:
+        """The client will ask no more: the answer under way is its last."""
+        if any(request.whole for request in self.requests):
+            self.persistent = False
+        else:
+            self.loseConnection()
+
 
 class BoundedRequest(Request):
     """
@@ -66,6 +73,13 @@ class BoundedRequest(Request):
     """
 
     received = 0
+    #: Whether all of it has come.
+    whole = False
+
+    def process(self) -> None:
+        """Answer it."""
+        self.whole = True
+        super().process()
 
     def gotLength(self, length: int | None) -> None:
         """In memory always, however much is promised."""

@@ -43,6 +43,10 @@ class StreamLine(Protocol, ABC):
         if self._last is not None and self._last.active():
             self._last.cancel()
 
+    def readConnectionLost(self) -> None:
+        """Nothing more will be heard."""
+        self.conversation.heardLast()
+
     def pauseProducing(self) -> None:
         """The transport is full."""
         self.conversation.congested()

@@ -10,8 +10,11 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ethp2p.crypto.keys import PrivateKey
@@ -122,6 +125,15 @@ class Response:
     @property
     def json(self) -> Any:
         return json.loads(self.body)
+
+
+def close_half(protocol: Any) -> None:
+    """The other end says nothing more: what a transport does then."""
+    half = IHalfCloseableProtocol(protocol, None)
+    if half is None:
+        protocol.connectionLost(Failure(ConnectionDone()))
+    else:
+        half.readConnectionLost()
 
 
 class Client:

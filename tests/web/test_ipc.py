@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -25,7 +26,7 @@ from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, CannotListen
 from ethp2p.web.http import MAX_BODY
 from ethp2p.web.ipc import LONGEST, clear
 from ethp2p.web.service import nodeRegistry
-from tests.web.support import FakeNode
+from tests.web.support import FakeNode, close_half
 from tests.web.test_notices import ID, PEER
 from tests.web.test_websocket import SUBSCRIBE, VERSION
 
@@ -57,7 +58,8 @@ class _Home(SynchronousTestCase):
         self.node = FakeNode()
 
     def service(self, reactor: Any, path: str | None = None) -> IPCService:
-        return IPCService(path or self.path, nodeRegistry(self.node), self.node, reactor)
+        self.registry = nodeRegistry(self.node)
+        return IPCService(path or self.path, self.registry, self.node, reactor)
 
     def socket(self) -> socket.socket:
         bound = socket.socket(socket.AF_UNIX)
@@ -143,6 +145,33 @@ class StreamTests(_Home):
         self.assertTrue(self.caller.transport.disconnected)
         self.caller.lose()
         self.successResultOf(stopped)
+
+    def test_a_pipe_that_ends(self) -> None:
+        later: Deferred[str] = Deferred()
+        self.registry.register("later", lambda: later)
+        self.caller.send(SUBSCRIBE + b'{"jsonrpc":"2.0","id":1,"method":"later"}' + VERSION)
+        self.assertEqual(len(self.caller.texts()), 1)
+        close_half(self.caller.protocol)
+        self.assertEqual(self.node.feed._sinks, [])
+        self.assertFalse(self.caller.transport.disconnecting)
+        later.callback("now")
+        self.assertEqual([answer["result"] for answer in self.caller.texts()], ["now", "11155111"])
+        self.assertTrue(self.caller.transport.disconnecting)
+
+    def test_a_pipe_that_ends_before_its_answer_is_taken(self) -> None:
+        line = self.caller.transport.producer
+        line.pauseProducing()
+        self.caller.send(VERSION)
+        close_half(self.caller.protocol)
+        self.assertFalse(self.caller.transport.disconnecting)
+        line.resumeProducing()
+        self.assertEqual(len(self.caller.texts()), 1)
+        self.assertTrue(self.caller.transport.disconnecting)
+
+    def test_a_pipe_that_ends_with_nothing_to_answer(self) -> None:
+        self.caller.send(VERSION[:10])
+        close_half(self.caller.protocol)
+        self.assertTrue(self.caller.transport.disconnecting)
 
 
 class FileTests(_Home):

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -15,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.web import WebService
 from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, CannotListen
 from ethp2p.web.facade import Finding
-from tests.web.support import Client, FakeNode
+from tests.web.support import Client, FakeNode, close_half
 
 
 class _Port:
@@ -46,6 +47,27 @@ class WebServiceTests(SynchronousTestCase):
 
     def lose(self, client: Client) -> None:
         client.protocol.connectionLost(Failure(ConnectionDone()))
+
+    def test_who_has_nothing_more_to_say_is_answered(self) -> None:
+        later: Deferred[str] = Deferred()
+        self.service.registry.register("later", lambda: later)
+        client = self.connect(self.start())
+        body = b'{"jsonrpc":"2.0","id":1,"method":"later"}'
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        client.send(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        close_half(client.protocol)
+        self.assertFalse(client.transport.disconnecting)
+        later.callback("now")
+        self.assertEqual(client.response().json["result"], "now")
+        self.assertTrue(client.transport.disconnecting)
+
+    def test_who_has_nothing_more_to_say_is_closed(self) -> None:
+        factory = self.start()
+        for said in (b"", b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"POST / HTTP/1.1\r\nContent-"):
+            client = self.connect(factory)
+            client.send(said)
+            close_half(client.protocol)
+            self.assertTrue(client.transport.disconnecting, said)
 
     def test_url(self) -> None:
         self.assertEqual(self.service.url, "")

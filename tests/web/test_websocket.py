@@ -22,7 +22,7 @@ from ethp2p.web import WebService
 from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS
 from ethp2p.web.http import IDLE, MAX_BODY
 from ethp2p.web.websocket import PING
-from tests.web.support import Client, FakeNode
+from tests.web.support import Client, FakeNode, close_half
 from tests.web.test_notices import ID, PEER
 
 #: The example of RFC 6455, section 1.3.
@@ -236,6 +236,13 @@ class WebSocketTests(SynchronousTestCase):
         browser = self.browser().open()
         browser.frame(TextMessage(SUBSCRIBE.decode()), CloseConnection(1000))
         self.assertEqual(self.node.feed._sinks, [])
+
+    def test_they_leave_without_a_word(self) -> None:
+        browser = self.browser().open()
+        browser.frame(TextMessage(SUBSCRIBE.decode()))
+        close_half(browser.protocol)
+        self.assertEqual(self.node.feed._sinks, [])
+        self.assertTrue(browser.transport.disconnecting)
 
     def test_who_does_not_let_go_is_cut_off(self) -> None:
         browser = self.browser().open()
