@@ -85,9 +85,22 @@ class _Whole(OrderedService):
         try:
             return NodeDatabase(path)
         except NoPlace as error:
-            self.trouble = str(error)
-            self._log.warn("{why}; the node goes on without keeping whom it finds", why=self.trouble)
+            self._doWithoutFile(error)
             return NodeDatabase(None)
+
+    def _doWithoutFile(self, error: NoPlace) -> None:
+        self.trouble = str(error)
+        self._log.warn("{why}; the node goes on without keeping whom it finds", why=self.trouble)
+
+    def startService(self) -> None:
+        """Open the database, here where twistd has become a daemon if it does, and start what there is."""
+        try:
+            self.database.resume()
+        except NoPlace as error:
+            self._doWithoutFile(error)
+        except ConfigError as error:
+            dieWith(self._reactor, str(error))
+        super().startService()
 
     def stopService(self) -> Deferred[None]:
         """Stop all of it, the newest first, and close the database."""
@@ -187,6 +200,7 @@ class WholeNode(_Whole):
         if config.ipc:
             self.ipc = self._openIPC(config, view)
         self.node.setServiceParent(self)
+        self.database.pause()
 
     def _openIPC(self, config: NodeConfig, view: NodeView) -> IPCService | None:
         """The unix socket.  Where nobody has asked for it by name, the node can do without."""
@@ -351,6 +365,7 @@ class Bootnode(_Whole):
             wall_ms=int(time.time() * 1000),
             store=self.database.seq_store(self._key.public_key.node_id),
         )
+        self.database.pause()
 
     def startService(self) -> None:
         """Listen."""

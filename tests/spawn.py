@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,11 +17,15 @@ DEADLINE = 30
 _PROGRAM = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; sys.exit(run())"
 
 
-def start(*args: str, cwd: str | None = None) -> subprocess.Popen[str]:
-    """C{twistd -n --pidfile= ...} of this checkout, its output piped."""
+def start(*args: str, cwd: str | None = None, first: Sequence[str] = ("-n", "--pidfile=")) -> subprocess.Popen[str]:
+    """
+    C{twistd -n --pidfile= ...} of this checkout, its output piped.
+
+    @param first: in place of C{-n --pidfile=}.
+    """
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, "-n", "--pidfile=", *args],
+        [sys.executable, "-c", _PROGRAM, *first, *args],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -23,8 +23,10 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from ethp2p import whole as whole_module
 from ethp2p.config import NodeConfig
 from ethp2p.crypto.keys import PrivateKey
+from ethp2p.discovery.database import NodeDatabase
 from ethp2p.enode import Node
 from ethp2p.errors import ConfigError
 from ethp2p.web import INodeFacade
@@ -93,6 +95,19 @@ class WholeNodeTests(SynchronousTestCase):
         self.assertEqual(len(whole.database), 0)
         [finding] = [each for each in whole._readiness() if each.name == "node database"]
         self.assertEqual((finding.ok, finding.matters, finding.words), (False, False, whole.trouble))
+
+    def test_another_was_faster(self) -> None:
+        """Somebody takes the database between the first look at it and the start: the node ends."""
+        reactor = MemoryReactorClock()
+        whole = WholeNode(NodeConfig(datadir=self.dir, http="none", ipc="none", no_discovery=True), reactor)
+        self.addCleanup(NodeDatabase(self.dir / "nodes.sqlite").close)
+        last: list[str] = []
+        self.patch(whole_module, "dieWith", lambda reactor, words: last.append(words))
+        whole.startService()
+        self.assertEqual(len(whole.database), 0)
+        self.successResultOf(whole.stopService())
+        [words] = last
+        self.assertTrue(words.endswith("another process has it open"), words)
 
     def test_a_database_that_is_not_for_us(self) -> None:
         """It may be somebody's: the node does not start, and does not touch it."""
@@ -207,6 +222,18 @@ class SpawnedTests(SynchronousTestCase):
             timeout=PATIENCE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
+
+    def test_a_daemon_keeps_what_it_has_open(self) -> None:
+        """A lock is not kept across the fork that makes a daemon: a second node would write to the same files."""
+        datadir, pidfile, log = (str(Path(self.mktemp()).absolute()) for _ in range(3))
+        options = ("ethp2p", f"--datadir={datadir}", "--listen=tcp:0:interface=127.0.0.1", "--http=none")
+        options += ("--no-discovery",)
+        done = finish(start(*options, first=(f"--pidfile={pidfile}", f"--logfile={log}")))
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.addCleanup(os.kill, int(Path(pidfile).read_text()), signal.SIGKILL)
+        done = finish(start(*options))
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertRegex(done.stderr, r"^ethp2p: cannot open the node database .*: another process has it open$")
 
     def test_a_port_that_is_taken(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:

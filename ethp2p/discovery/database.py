@@ -182,13 +182,17 @@ class NodeDatabase:
         self._news: dict[bytes, _News] = {}
         self._forgotten: set[bytes] = set()
         self._path = None if path is None else Path(path)
+        self._db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        path = self._path
         try:
             try:
-                self._db = FORMAT.open(self._path)
+                return FORMAT.open(path)
             except Damaged:
-                assert self._path is not None
-                self.damaged = put_aside(self._path)
-                self._db = FORMAT.open(self._path)
+                assert path is not None
+                self.damaged = put_aside(path)
+                return FORMAT.open(path)
         except (sqlite3.Error, OSError, Damaged, Foreign) as error:
             kind = NoPlace if no_place(error) else ConfigError
             raise kind(f"cannot open the node database {path}: {words(error)}") from None
@@ -297,9 +301,32 @@ class NodeDatabase:
 
     def seq_store(self, node_id: bytes) -> OwnSeq:
         """Where our own record's seq is kept, for L{ethp2p.enode.LocalNode}."""
-        return OwnSeq(self._db, node_id)
+        return OwnSeq(self, node_id)
 
     # the file
+
+    def pause(self) -> None:
+        """
+        Let go of the file until L{resume}: whoever forks, as twistd does to become a daemon, leaves its locks behind
+        and must have no file of SQLite open.  One in memory stays.
+        """
+        if self._path is not None:
+            self._db.close()
+
+    def resume(self) -> None:
+        """
+        Open the file again.
+
+        @raise ConfigError: as when it was made.  What is told then is kept in memory.
+        """
+        if self._path is None:
+            return
+        try:
+            self._db = self._open()
+        except ConfigError:
+            self._path = None
+            self._db = self._open()
+            raise
 
     def flush(self) -> None:
         """
@@ -421,19 +448,19 @@ class OwnSeq:
     A L{SeqStore<ethp2p.enode.SeqStore>} in the node database.  It is written at once.
     """
 
-    _db: sqlite3.Connection
+    _database: NodeDatabase
     _id: bytes
 
     def load(self) -> int | None:
         """The seq last saved; None when there is none, or nothing that makes sense."""
         with _failing(ConfigError):
-            row = self._db.execute("SELECT seq FROM own WHERE id = ?", (self._id,)).fetchone()
+            row = self._database._db.execute("SELECT seq FROM own WHERE id = ?", (self._id,)).fetchone()
         return row[0] if row is not None and type(row[0]) is int and 0 <= row[0] < MAX_SEQ else None
 
     def save(self, seq: int) -> None:
         """@raise ConfigError: it cannot be saved."""
         with _failing(ConfigError):
-            self._db.execute("REPLACE INTO own (id, seq) VALUES (?, ?)", (self._id, seq))
+            self._database._db.execute("REPLACE INTO own (id, seq) VALUES (?, ?)", (self._id, seq))
 
 
 @contextmanager
