@@ -47,8 +47,11 @@ def _text(value: object) -> str:
 
 def _path(value: object) -> Path:
     """Absolute from the start, because twistd changes the working directory."""
+    text = str(value) if isinstance(value, Path) else _text(value)
+    if not text or "\0" in text:
+        raise ConfigError("not a path")
     try:
-        return (value if isinstance(value, Path) else Path(_text(value))).expanduser().absolute()
+        return Path(text).expanduser().absolute()
     except RuntimeError:
         raise ConfigError("no home directory is known here") from None
 
@@ -96,7 +99,7 @@ def _store(value: object) -> str:
     text = _text(value)
     if HIDDEN in text:
         raise ConfigError("a password is not shown in a printed configuration; give it, or leave it to ~/.pgpass")
-    return text if not text or text.startswith(("postgres://", "postgresql://")) else str(_path(text))
+    return text if text.startswith(("postgres://", "postgresql://")) else str(_path(text))
 
 
 def _without_password(store: str) -> str:
@@ -132,7 +135,7 @@ def _network(value: object) -> str:
     if text in networks.NAMES:
         return text
     path = _path(text)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(f"neither a known network ({', '.join(networks.NAMES)}) nor a genesis.json file")
     return str(path)
 
@@ -141,7 +144,7 @@ def _chain(value: object) -> Path | None:
     if value in (None, ""):
         return None
     path = _path(value)
-    if not (path / "genesis.json").is_file():
+    if not os.path.isfile(path / "genesis.json"):
         raise ConfigError("not a directory with a genesis.json")
     return path
 
@@ -574,7 +577,7 @@ class NodeConfig:
         if not os.path.isabs(self.nodekey):
             return PrivateKey.parse(bytes.fromhex(self.nodekey))
         path = Path(self.nodekey)
-        if path == self.datadir / "nodekey" and not path.exists():
+        if path == self.datadir / "nodekey" and not os.path.exists(path):
             self.make_datadir()
             key = PrivateKey.generate()
             save_key(path, key)

@@ -264,7 +264,7 @@ class WholeNode(_Whole):
         v4 = None if discovery is None or discovery.v4 is None else discovery.v4.engine
         ports = [port.getHost() for port in node.listening.ports]
         key = config.key_file()
-        datadir, seen = config.datadir, key.stat() if key is not None and key.exists() else None
+        datadir, seen = config.datadir, key.stat() if key is not None and os.path.exists(key) else None
         dns = network.dns if config.dns is None else config.dns
         trouble = node.household.keeper.trouble
         return Facts(

@@ -129,6 +129,10 @@ class ValueTests(SynchronousTestCase):
             ("nodekey", "a" * 63, "nodekey (hidden): a private key is 64 hex digits, this has 63"),
             ("nodekey", HIDDEN, "nodekey (hidden): a key is not shown"),
             ("nodekey", 5, "nodekey (hidden): not a text"),
+            ("network", "x" * 256, "network 'xxx"),
+            ("chain", "x" * 256, "chain 'xxx"),
+            ("datadir", "a\0b", "datadir 'a\\x00b': not a path"),
+            ("peer_store", "", "peer-store (hidden): not a path"),
         ]
         for field, value, start in table:
             with self.subTest(field=field, value=value):
@@ -212,6 +216,8 @@ class NodeKeyTests(SynchronousTestCase):
         self.dir.write_text("a file")
         error = self.assertRaises(ConfigError, NodeConfig(datadir=self.dir / "x").load_nodekey)
         self.assertTrue(str(error).startswith(f"datadir '{self.dir / 'x'}': "))
+        error = self.assertRaises(ConfigError, NodeConfig(datadir="x" * 256).load_nodekey)  # not even looked into
+        self.assertTrue(str(error).startswith("datadir '"))
 
 
 class AssembleTests(SynchronousTestCase):

@@ -5,6 +5,7 @@ The verbs of node discovery: C{discv4} and C{discv5}, with the options of geth's
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -173,9 +174,9 @@ def _crawl(protocol: str, given: argparse.Namespace) -> None:
     out = given.out or ("-" if given.format else None)
     form = given.format or next((form for form in FORMATS if str(out).endswith(f".{form}")), "json")
     for path in filter(None, (given.file, given.out)):  # found out now, and not when hours of work are to be kept
-        if not Path(path).absolute().parent.is_dir():
+        if not os.path.isdir(Path(path).absolute().parent):
             raise ConfigError(f"{path}: there is no such directory")
-    known = NodeSet.read(given.file) if Path(given.file).exists() else NodeSet({})
+    known = NodeSet.read(given.file) if os.path.exists(given.file) else NodeSet({})
     terms = _terms(protocol, given)
     probe = _probe(terms.key, _network(given)) if given.probe else None
 

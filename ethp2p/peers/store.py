@@ -438,6 +438,8 @@ class SqlitePeerStore:
 
 def _why(error: Exception, path: Path) -> str:
     """What went wrong, on one line."""
+    if isinstance(error, OSError):  # the path cannot even be looked at
+        return error.strerror or words(error)
     if not no_place(error):
         return words(error)
     if not path.parent.is_dir():

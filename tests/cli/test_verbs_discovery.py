@@ -179,6 +179,7 @@ class CrawlTests(NetworkCase):
         Path(self.file).write_text("[]")
         self.assertIn("not a JSON object", self.fails(1, "discv4", "crawl", self.file))
         self.assertIn("no such directory", self.fails(1, "discv4", "crawl", f"{self.file}/x.json"))
+        self.assertIn("no such directory", self.fails(1, "discv4", "crawl", f"{'x' * 256}/x.json"))
         Path(self.file).write_text("{}")
         self.assertIn("no such directory", self.fails(1, "discv4", "crawl", self.file, "--out", f"{self.file}/y"))
 

@@ -486,6 +486,8 @@ class SqliteFaultTests(SynchronousTestCase):
         self.refused(f"{self.path.parent} is not a directory")
         self.path = self.directory
         self.refused(f"{self.directory} is a directory")
+        self.path = self.directory / ("x" * 256) / "peers.sqlite"  # one that cannot even be looked into
+        self.refused("File name too long")
 
     def test_in_use(self) -> None:
         """By another process, or by this one; and when that ends, it can be opened."""
