@@ -241,9 +241,13 @@ class RLPxProtocol(Protocol):
         self._choked = False
         self._drain.clear()
         if self._producer is not None and self.engine.pending < limits.FLUSH_SIZE:
-            self._work(self._producer.resumeProducing)
+            self._work(self._resumed)
         else:
             self._flush()
+
+    def _resumed(self) -> None:
+        self._producer.resumeProducing()
+        self._deliver()  # what was held back while there was no room to answer it
 
     # the end
 

@@ -210,6 +210,21 @@ class PressureTests(ShellCase):
         self.clock.advance(0)
         self.assertEqual(inner.messages, [(0, b"one")])
 
+    def test_resumed_when_there_is_room_for_the_answer(self) -> None:
+        """What came before it paused is delivered then, not when the peer says more: it may wait for the answer."""
+        inner, producer = self.open(), Producer()
+        inner.transport.registerProducer(producer, True)
+        producer.resumeProducing = inner.transport.resumeProducing  # type: ignore[method-assign]
+        valve = self.transport.producer
+        valve.pauseProducing()
+        inner.transport.pauseProducing()
+        self.say((0, b"one"), (1, b"two"))
+        self.assertEqual(inner.messages, [])
+        valve.resumeProducing()
+        self.clock.advance(0)
+        self.assertEqual(inner.messages, [(0, b"one"), (1, b"two")])
+        self.assertEqual(self.transport.producerState, "producing")
+
     def test_a_paused_connection_still_writes(self) -> None:
         inner = self.open()
         inner.transport.pauseProducing()
