@@ -4,6 +4,7 @@ The Twisted shell of eth: an L{EthProtocol} for each peer, made by an L{EthFacto
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import count
@@ -31,6 +32,11 @@ REQUEST_TIMEOUT = 10.0
 MAX_ASKED = serve.MAX_SERVED
 #: Requests that a peer may make at once, and a second.  A client that syncs makes tens a second.
 REQUEST_BURST, REQUEST_RATE = 5000.0, 500.0
+#: Most bytes of requests that wait for a peer that does not read; then it is not read either.  Up to it its answers are
+#: still heard: two peers that ask each other for much must not both stop reading.
+MAX_HELD = 256 * 1024
+#: Bytes that a waiting request costs beyond its payload.
+REQUEST_COST = 200
 #: Seconds for which answers may be checked before the reactor has its turn.
 SLICE = 0.005
 
@@ -67,6 +73,9 @@ class EthProtocol:
         self._channel: IChannel | None = None
         self._deadline: WheelCall | None = None
         self._congested = False
+        #: Requests to be answered when the peer reads again, and what each costs.
+        self._held: deque[tuple[messages.Request, int]] = deque()
+        self._heldSize = 0
 
     @property
     def status(self) -> messages.Status | None:
@@ -104,7 +113,7 @@ class EthProtocol:
         if message is None:
             return
         if isinstance(message, messages.REQUESTS):
-            self._requestReceived(message)
+            self._requestReceived(message, len(payload))
         elif isinstance(message, messages.REPLIES):
             self._requests.settle(code, message.request_id, len(message.items), (message.items, len(payload)))
         elif isinstance(message, messages.STATUSES):
@@ -161,10 +170,19 @@ class EthProtocol:
         if self._channel is not None:
             self._channel.fail(error)
 
-    def _requestReceived(self, request: messages.Request) -> None:
+    def _requestReceived(self, request: messages.Request, size: int) -> None:
         if not self._bucket.take(self.factory.wheel.seconds()):
             factory = self.factory
             raise RequestFlood(f"over {factory.requestBurst:g} requests at once, {factory.requestRate:g} a second")
+        if not self._congested:
+            self._serve(request)
+            return
+        self._held.append((request, size + REQUEST_COST))
+        self._heldSize += size + REQUEST_COST
+        if self._heldSize > MAX_HELD and self._channel is not None:
+            self._channel.pauseProducing()
+
+    def _serve(self, request: messages.Request) -> None:
         self.factory.served += 1
         self.sendMessage(self.answer(request))
 
@@ -173,20 +191,23 @@ class EthProtocol:
         return serve.answer(self.factory.chain, self.version, request)
 
     def pauseProducing(self) -> None:
-        """See L{IPushProducer}: the peer does not read, so it is not read either: who asks must listen."""
+        """See L{IPushProducer}: the peer does not read, so what it asks waits: who asks must listen."""
         self._congested = True
-        if self._channel is not None:
-            self._channel.pauseProducing()
 
     def resumeProducing(self) -> None:
         """See L{IPushProducer}: the peer reads again."""
         self._congested = False
-        if self._channel is not None:
+        while self._held and not self._congested:
+            request, cost = self._held.popleft()
+            self._heldSize -= cost
+            self._serve(request)
+        if self._heldSize <= MAX_HELD and self._channel is not None:
             self._channel.resumeProducing()
 
     def stopProducing(self) -> None:
         """See L{IPushProducer}: the session has ended, and C{connectionLost} follows."""
         self._conversation.close()
+        self._held.clear()
         self.factory.protocols.discard(self)
 
     def getBlockHeaders(

@@ -185,14 +185,35 @@ class ServingTests(Met):
         replies = self.channel.said()
         self.assertEqual([(reply.request_id, len(reply.items)) for reply in replies], [(1234, 2), (1234, 3), (0, 2)])
 
-    def test_who_does_not_read_is_not_read(self) -> None:
+    def test_who_does_not_read_waits_for_answers(self) -> None:
+        """But is heard: what it answers to us is taken."""
         self.channel.producer.pauseProducing()
-        self.assertTrue(self.channel.paused)
+        asked = self.protocol.getBlockHeaders(0, 1)
+        self.channel.said()
         for number in range(5):
             self.channel.hear(GetBlockHeaders(number, HeaderQuery(0, 1)))
+        self.channel.hear(BlockHeaders(1, ()))
+        self.clock.advance(0)
+        self.assertEqual(self.successResultOf(asked), [])
         self.assertEqual(self.channel.said(), [])
         self.channel.producer.resumeProducing()
         self.assertEqual([reply.request_id for reply in self.channel.said()], list(range(5)))
+
+    def test_who_asks_on_and_does_not_read_is_not_read(self) -> None:
+        self.channel.producer.pauseProducing()
+        ask = GetBlockBodies(1, (HASH,) * 1000)
+        asked = 0
+        while not self.channel.paused:
+            self.channel.hear(ask)
+            asked += 1
+        self.assertEqual(asked, protocol.MAX_HELD // 33_000 + 1)
+        self.channel.hear(ask)
+        self.channel.producer.resumeProducing()
+        self.assertFalse(self.channel.paused)
+        self.assertEqual(len(self.channel.said()), asked + 1)
+        self.channel.producer.pauseProducing()
+        self.channel.hear(ask)
+        self.assertFalse(self.channel.paused)
 
     def test_paused_again_while_answering(self) -> None:
         self.channel.producer.pauseProducing()

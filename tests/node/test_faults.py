@@ -236,7 +236,7 @@ class TimeOutTests(SynchronousTestCase):
         guest = Guest(town, 2)
         guest.meet(node, diary)
         [eth] = guest.eth.protocols
-        eth._requestReceived = lambda message: None  # type: ignore[method-assign]
+        eth._requestReceived = lambda message, size: None  # type: ignore[method-assign]
         [peer] = node.ethPeers()
         for _ in range(4):
             peer.getBlockHeaders(1, 5).addErrback(lambda failure: None)
