@@ -32,6 +32,9 @@ from ethp2p.errors import ConfigError, DisconnectReason, NotAdmitted, PeerDiscon
 from ethp2p.interfaces import ICapabilityFactory, IHousehold, IMessageProtocol, ISession
 from ethp2p.limits import Clock, Deadline, WheelTimer
 
+#: Bytes between two Pings that tell a peer that reads or writes slowly from one that dribbles.
+PROGRESS = 16 * 1024
+
 _log = Logger()
 
 
@@ -69,6 +72,7 @@ class Session:
         "__weakref__",
         "_factory",
         "_lost",
+        "_progress",
         "_reading",
         "_timer",
         "bytes_in",
@@ -118,6 +122,7 @@ class Session:
         self.messages_in = self.messages_out = self.bytes_in = self.bytes_out = 0
         self._lost = False
         self._reading = True
+        self._progress: tuple[int, int] | None = None
         self._timer = Deadline(factory.wheel)
         #: The code on the wire of the message under way, for evidence.
         self.code: int | None = None
@@ -394,11 +399,19 @@ class Session:
 
     def _keepalive(self) -> None:
         self.code = None
-        if not all(channel.listening for channel in self.channels.values()):
-            self.engine.sign_of_life()  # it is we who do not read
+        if self._moved() or not all(channel.listening for channel in self.channels.values()):
+            self.engine.sign_of_life()  # a big message is on its way, or it is we who do not read
         self.engine.handle_timer(self._factory.wheel.seconds())
         self._flush()
         self._arm()
+
+    def _moved(self) -> bool:
+        """Whether much came since we looked last, or was taken of what waits: a Ping's answer comes after all of it."""
+        before, self._progress = self._progress, getattr(self.transport, "progress", None)
+        if before is None or self._progress is None:
+            return False
+        came, taken = [now - then for now, then in zip(self._progress, before)]
+        return came >= PROGRESS or (self.congested and taken >= PROGRESS)
 
 
 @implementer(IProtocolFactory)

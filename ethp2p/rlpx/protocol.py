@@ -240,6 +240,8 @@ class RLPxProtocol(Protocol):
     def _unchoke(self) -> None:
         self._choked = False
         self._drain.clear()
+        if self._inner is not None:  # who takes what we send lives
+            self._listen()
         if self._producer is not None and self.engine.pending < limits.FLUSH_SIZE:
             self._work(self._resumed)
         else:
@@ -286,6 +288,11 @@ class RLPxProtocol(Protocol):
         self.abortConnection()
 
     # above: IMessageTransport
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Bytes that came, and bytes that TCP was given: of a message that is still under way, too."""
+        return self.engine.bytes_in, self.engine.bytes_out
 
     def writeMessage(self, code: int, payload: bytes) -> None:
         """

@@ -10,6 +10,7 @@ from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.chain import MemoryChain
+from ethp2p.errors import RequestTimeout
 from ethp2p.eth import EthProtocol
 from ethp2p.events import PeerDropped
 from tests.chain.building import NETWORK, grow
@@ -39,3 +40,15 @@ class PressureTests(SynchronousTestCase):
         answers = town.network.wait_for(gatherResults(asked))
         self.assertEqual([len(answer) for answer in answers], [20] * 10)
         self.assertEqual([diary.of(PeerDropped) for diary in diaries], [[], []])
+
+    def test_slow_is_not_dead(self) -> None:
+        """An answer that takes longer than a Ping may, is no silence: neither of who sends it nor of who takes it."""
+        town, peers, diaries = self.meet()
+        town.network.link("10.0.0.1", "10.0.0.2", bandwidth=30_000.0)
+        asked = peers[0].getBlockHeaders(1, 12)
+        town.network.advance(15.0)
+        self.failureResultOf(asked, RequestTimeout)
+        town.network.advance(35.0)
+        self.assertEqual([diary.of(PeerDropped) for diary in diaries], [[], []])
+        self.assertFalse(peers[1].session.congested)
+        self.assertEqual(len(town.network.wait_for(peers[0].getBlockHeaders(0, 1))), 1)

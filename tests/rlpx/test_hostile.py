@@ -263,6 +263,16 @@ class HostileFrameTests(ShellCase):
         self.assertFalse(self.transport.disconnecting)
         self.assertEqual(len(self.wheel), 1)
 
+    def test_who_takes_what_we_send_is_not_silent(self) -> None:
+        self.open()
+        for _ in range(3):
+            self.transport.producer.pauseProducing()
+            self.pass_(limits.WRITE_TIMEOUT - 1)
+            self.transport.producer.resumeProducing()
+        self.assertFalse(self.transport.disconnecting)
+        self.pass_(limits.READ_TIMEOUT + 0.3)
+        self.refused(errors.ReadTimeout, DisconnectReason.TCP_ERROR, Offence.TIMEOUT)
+
     def test_a_peer_that_asks_but_does_not_read(self) -> None:
         """What waits for it has an end, even when the writer above heeds no producer."""
         self.patch(limits, "MAX_UNSENT", 1_000_000)
