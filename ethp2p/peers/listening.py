@@ -23,7 +23,8 @@ class ListenService(Service):
     """
     Listens on every endpoint, or on none: one that cannot be had stops the others and is told.
 
-    @ivar started: fires once all are listening, with their ports; fails with L{CannotListen}.
+    @ivar started: fires once all are listening, with their ports; fails with L{CannotListen}.  Another one for each
+        start.
     """
 
     def __init__(self, endpoints: Sequence[IStreamServerEndpoint], factory: IProtocolFactory) -> None:
@@ -35,6 +36,8 @@ class ListenService(Service):
     def startService(self) -> None:
         """Begin to listen."""
         super().startService()
+        if self.started.called:
+            self.started = Deferred()
         Deferred.fromCoroutine(self._listen()).chainDeferred(self.started)
 
     async def _listen(self) -> list[IListeningPort]:

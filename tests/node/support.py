@@ -58,11 +58,12 @@ class Town:
         host = options.pop("host", None) or self.network.host(f"10.0.0.{number}")
         options.setdefault("chain", self.chain(blocks))
         chain = options.pop("chain")
+        endpoint = options.pop("endpoint", None) or TCP4ServerEndpoint(host, PORT)
         node = Node(
             host,
             self.key(number),
             chain,
-            listen=[TCP4ServerEndpoint(host, PORT)] if listen else [],
+            listen=[endpoint] if listen else [],
             random=self.network.rng.randbytes,
             jitter=lambda: 0.0,
             **options,

@@ -280,6 +280,25 @@ class StoppingTests(SynchronousTestCase):
         town.node(2, staticPeers=[town.address(1)])
         town.network.run_until(lambda: diary.of(PeerStatus), limit=10.0)
 
+    def test_start_again(self) -> None:
+        """A node that was stopped can be started again, and listens where it is told to then."""
+        town = Town()
+        host = town.network.host("10.0.0.1")
+        one, _ = town.node(1, host=host, endpoint=TCP4ServerEndpoint(host, 0))
+        two, _ = town.node(2)
+        ports = set()
+        for _ in range(3):
+            [port] = self.successResultOf(one.listening.started)
+            number = port.getHost().port
+            self.assertEqual(one.local.node.tcp, number)
+            two.addPeer(enode.Node(town.key(1).public_key, "10.0.0.1", number))
+            town.network.run_until(lambda: one.ethPeers() and two.ethPeers())
+            two.removePeer(one.local.node)
+            town.network.wait_for(one.stopService())
+            ports.add(number)
+            one.startService()
+        self.assertEqual(len(ports), 3)
+
     def test_busy_port(self) -> None:
         """A port that another has fails the start with the address and the reason."""
         town = Town()
