@@ -11,11 +11,16 @@ import attrs
 
 from ethp2p.blocks.envelope import unwrap, wrap
 from ethp2p.blocks.header import EMPTY_OMMERS_HASH, Header
-from ethp2p.blocks.trie import ordered_root
+from ethp2p.blocks.steps import Steps
+from ethp2p.blocks.trie import ordered_root, ordered_root_steps
 from ethp2p.codec import rlp
 from ethp2p.codec.rlp import ADDRESS, UINT64
 from ethp2p.crypto.keccak import keccak256
 from ethp2p.errors import WireError
+
+#: Most transactions, and ommers, and withdrawals in one body.  So many transactions need 1.4 billion gas, twenty
+#: times what Ethereum's blocks have.
+MAX_PARTS = 1 << 16
 
 
 @attrs.frozen
@@ -64,7 +69,8 @@ class Body:
         """
         Split one body into its parts.
 
-        @raise ethp2p.errors.WireError: not two or three lists, or a transaction that is no envelope.
+        @raise ethp2p.errors.WireError: not two or three lists, one of more than L{MAX_PARTS}, or a transaction that
+            is no envelope.
         """
         body = cls.of_items(rlp.split(raw, max_items=4))
         object.__setattr__(body, "raw", bytes(raw))
@@ -79,7 +85,7 @@ class Body:
         """
         if not 2 <= len(items) <= 3:
             raise WireError(f"a body of {len(items)} parts, not 2 or 3")
-        transactions, ommers, *withdrawals = [tuple(rlp.split(item)) for item in items]
+        transactions, ommers, *withdrawals = [tuple(rlp.split(item, max_items=MAX_PARTS)) for item in items]
         return cls(tuple(map(unwrap, transactions)), ommers, withdrawals[0] if withdrawals else None)
 
     def items(self) -> list[bytes]:
@@ -96,9 +102,23 @@ class Body:
         """The same as C{raw}."""
         return self.raw
 
+    @cached_property
+    def _transactions_root(self) -> bytes:
+        return ordered_root(self.transactions)
+
+    @cached_property
+    def _withdrawals_root(self) -> bytes | None:
+        return None if self.withdrawals is None else ordered_root(self.withdrawals)
+
+    def roots_in_steps(self) -> Steps[None]:
+        """Compute the roots, which are kept: a body of many parts takes a second."""
+        object.__setattr__(self, "_transactions_root", (yield from ordered_root_steps(self.transactions)))
+        if self.withdrawals is not None:
+            object.__setattr__(self, "_withdrawals_root", (yield from ordered_root_steps(self.withdrawals)))
+
     def transactions_root(self) -> bytes:
         """As the header of this body has it."""
-        return ordered_root(self.transactions)
+        return self._transactions_root
 
     def ommers_hash(self) -> bytes:
         """As the header of this body has it."""
@@ -106,7 +126,7 @@ class Body:
 
     def withdrawals_root(self) -> bytes | None:
         """As the header of this body has it: None before Shanghai."""
-        return None if self.withdrawals is None else ordered_root(self.withdrawals)
+        return self._withdrawals_root
 
     def matches(self, header: Header) -> bool:
         """Whether this is the body of the block with C{header}."""

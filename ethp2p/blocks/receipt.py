@@ -10,6 +10,7 @@ from functools import cached_property
 import attrs
 
 from ethp2p.blocks.envelope import open_envelope, seal_envelope
+from ethp2p.blocks.steps import Steps, finish
 from ethp2p.blocks.trie import ordered_root
 from ethp2p.codec import rlp
 from ethp2p.codec.rlp import ADDRESS, BYTES, HASH, UINT64
@@ -18,6 +19,10 @@ from ethp2p.errors import WireError
 
 #: C{status_or_root} of a transaction that failed, and of one that did not (EIP-658).
 FAILED, SUCCEEDED = b"", b"\x01"
+#: Most logs in one receipt.  So many need 49 million gas, and a transaction has 17 at most (EIP-7825).
+MAX_LOGS = 1 << 17
+#: Logs that are read in one step: 5 ms if all are different.
+LOGS_IN_STEP = 64
 
 
 @attrs.frozen
@@ -64,30 +69,68 @@ class Receipt:
 
         @raise WireError: not a receipt, or the filter is not that of its logs.
         """
-        kind, payload = open_envelope(opaque)
-        with_bloom = _WITH_BLOOM.decode(payload)
-        receipt = cls(kind, with_bloom.status_or_root, with_bloom.cumulative_gas_used, with_bloom.logs)
-        if receipt.logs_bloom != with_bloom.logs_bloom:
-            raise WireError("a receipt with a Bloom filter that is not of its logs")
-        return receipt
-
-    def encode(self) -> bytes:
-        """The opaque form: the reverse of L{decode}."""
-        with_bloom = _WithBloom(self.status_or_root, self.cumulative_gas_used, self.logs_bloom, self.logs)
-        return seal_envelope(self.tx_type, _WITH_BLOOM.encode(with_bloom))
+        return finish(cls.decode_steps(opaque))
 
     @classmethod
-    def decode_eth69(cls, raw: bytes) -> Receipt:
+    def decode_steps(cls, opaque: bytes) -> Steps[Receipt]:
+        """L{decode} in steps."""
+        kind, payload = open_envelope(opaque)
+        status, gas, bloom, logs = _four(payload)
+        said = _BLOOM.decode(bloom)
+        receipt = yield from cls._read(kind, status, gas, logs)
+        if receipt.logs_bloom != said:
+            raise WireError("a receipt with a Bloom filter that is not of its logs")
+        object.__setattr__(receipt, "raw", bytes(opaque))
+        return receipt
+
+    @classmethod
+    def decode_eth69(cls, item: bytes) -> Receipt:
         """
         Read C{[tx-type, status, cumulative-gas, logs]} (EIP-7642).
 
         @raise WireError: it is not that.
         """
-        return _ETH69.decode(raw)
+        return finish(cls.decode_eth69_steps(item))
+
+    @classmethod
+    def decode_eth69_steps(cls, item: bytes) -> Steps[Receipt]:
+        """L{decode_eth69} in steps."""
+        kind, status, gas, logs = _four(item)
+        receipt = yield from cls._read(_TYPE.decode(kind), status, gas, logs)
+        payload = rlp.join((status, gas, _BLOOM.encode(receipt.logs_bloom), logs))
+        object.__setattr__(receipt, "raw", seal_envelope(receipt.tx_type, payload))
+        return receipt
+
+    @classmethod
+    def _read(cls, kind: int, status: bytes, gas: bytes, logs: bytes) -> Steps[Receipt]:
+        """From the encodings of what both forms have, the Bloom filter computed."""
+        status_or_root, cumulative_gas_used = _STATUS.decode(status), UINT64.decode(gas)
+        spans = rlp.split(logs, max_items=MAX_LOGS)
+        found: list[Log] = []
+        bloom = 0
+        for at in range(0, len(spans), LOGS_IN_STEP):
+            some = _LOGS.load(rlp.decode(rlp.join(spans[at : at + LOGS_IN_STEP]), max_items=LOGS_IN_STEP * _LOG_ITEMS))
+            found += some
+            bloom |= int.from_bytes(logs_bloom(some), "big")
+            yield
+        receipt = cls(kind, status_or_root, cumulative_gas_used, tuple(found))
+        object.__setattr__(receipt, "logs_bloom", bloom.to_bytes(256, "big"))
+        return receipt
+
+    @cached_property
+    def raw(self) -> bytes:
+        """The opaque form: as it came in, or made of what came in, or encoded when first asked for."""
+        fields = _STATUS.dump(self.status_or_root), UINT64.dump(self.cumulative_gas_used), self.logs_bloom
+        return seal_envelope(self.tx_type, rlp.encode((*fields, _LOGS.dump(self.logs))))
+
+    def encode(self) -> bytes:
+        """The same as C{raw}: the reverse of L{decode}."""
+        return self.raw
 
     def encode_eth69(self) -> bytes:
         """The reverse of L{decode_eth69}."""
-        return _ETH69.encode(self)
+        status, gas, _, logs = _four(open_envelope(self.raw)[1])
+        return rlp.join((_TYPE.encode(self.tx_type), status, gas, logs))
 
     @cached_property
     def logs_bloom(self) -> bytes:
@@ -100,12 +143,12 @@ def receipts_root(receipts: Iterable[Receipt]) -> bytes:
     return ordered_root(receipt.encode() for receipt in receipts)
 
 
-@attrs.frozen
-class _WithBloom:
-    status_or_root: bytes
-    cumulative_gas_used: int
-    logs_bloom: bytes
-    logs: tuple[Log, ...]
+def _four(raw: bytes) -> list[bytes]:
+    """The encodings of the four fields of either form."""
+    spans = rlp.split(raw, max_items=5)
+    if len(spans) != 4:
+        raise WireError(f"a receipt of {len(spans)} fields, not 4")
+    return spans
 
 
 def _load_status(item: rlp.Item) -> bytes:
@@ -122,14 +165,8 @@ def _load_type(item: rlp.Item) -> int:
 
 
 _STATUS = rlp.Shape(_load_status, bytes)
+_TYPE = rlp.Shape(_load_type, rlp.UINT8.dump)
+_BLOOM = rlp.fixed(256)
 _LOGS = rlp.list_of(rlp.record(Log, address=ADDRESS, topics=rlp.list_of(HASH, most=4), data=BYTES))
-_WITH_BLOOM = rlp.record(
-    _WithBloom, status_or_root=_STATUS, cumulative_gas_used=UINT64, logs_bloom=rlp.fixed(256), logs=_LOGS
-)
-_ETH69 = rlp.record(
-    Receipt,
-    tx_type=rlp.Shape(_load_type, rlp.UINT8.dump),
-    status_or_root=_STATUS,
-    cumulative_gas_used=UINT64,
-    logs=_LOGS,
-)
+#: The log itself, address, topics, four of them, data.
+_LOG_ITEMS = 8

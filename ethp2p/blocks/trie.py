@@ -9,8 +9,10 @@ Source: Ethereum Yellow Paper, appendix D.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
+from ethp2p.blocks.steps import Steps, finish
 from ethp2p.codec import rlp
 from ethp2p.crypto.keccak import keccak256
 
@@ -34,11 +36,15 @@ def _reference(node: bytes) -> bytes:
     return node if len(node) < 32 else b"\xa0" + keccak256(node)
 
 
-def _node(entries: list[tuple[str, bytes]], start: int, end: int, depth: int) -> bytes:
-    """The node for the entries from C{start} up to C{end}, whose keys share their first C{depth} nibbles."""
+def _leaf(entry: tuple[str, bytes], depth: int) -> bytes:
+    key, value = entry
+    return _short(key[depth:], "3", "20", rlp.encode(value))
+
+
+def _node(entries: list[tuple[str, bytes]], start: int, end: int, depth: int) -> Steps[bytes]:
+    """The node for the entries from C{start} up to C{end}, two at least, that share their first C{depth} nibbles."""
+    yield
     key, value = entries[start]
-    if end - start == 1:
-        return _short(key[depth:], "3", "20", rlp.encode(value))
     fork = depth
     for one, other in zip(key[depth:], entries[end - 1][0][depth:]):  # what the outermost share, all share
         if one != other:
@@ -54,10 +60,19 @@ def _node(entries: list[tuple[str, bytes]], start: int, end: int, depth: int) ->
         after = first + 1
         while after < end and entries[after][0][fork] == nibble:
             after += 1
-        branch[int(nibble, 16)] = _reference(_node(entries, first, after, fork + 1))
+        alone = after - first == 1
+        node = _leaf(entries[first], fork + 1) if alone else (yield from _node(entries, first, after, fork + 1))
+        branch[int(nibble, 16)] = _reference(node)
         first = after
     node = rlp.join(branch)
     return node if fork == depth else _short(key[depth:fork], "1", "00", _reference(node))
+
+
+def _root(entries: list[tuple[str, bytes]]) -> Steps[bytes]:
+    """The root hash for entries in the order of their keys."""
+    if not entries:
+        return EMPTY_ROOT
+    return keccak256(_leaf(entries[0], 0) if len(entries) == 1 else (yield from _node(entries, 0, len(entries), 0)))
 
 
 def trie_root(pairs: Mapping[bytes, bytes]) -> bytes:
@@ -69,7 +84,19 @@ def trie_root(pairs: Mapping[bytes, bytes]) -> bytes:
     entries = sorted((key.hex(), value) for key, value in pairs.items() if value)
     if any(len(key) > 2 * MAX_KEY for key, _ in entries):
         raise ValueError(f"a trie key of more than {MAX_KEY} bytes")
-    return keccak256(_node(entries, 0, len(entries), 0)) if entries else EMPTY_ROOT
+    return finish(_root(entries))
+
+
+def ordered_root_steps(values: Sequence[bytes]) -> Steps[bytes]:
+    """L{ordered_root} in steps."""
+    count = len(values)
+    entries: list[tuple[str, bytes]] = []
+    for index in chain(range(1, min(128, count)), range(min(1, count)), range(128, count)):  # as their keys sort
+        if values[index]:
+            entries.append((rlp.UINT64.encode(index).hex(), values[index]))
+        if index % 128 == 0:
+            yield
+    return (yield from _root(entries))
 
 
 def ordered_root(values: Iterable[bytes]) -> bytes:
@@ -77,7 +104,7 @@ def ordered_root(values: Iterable[bytes]) -> bytes:
     The root of a list, as a header has it for transactions, receipts and withdrawals: each value under the
     RLP of its index.
     """
-    return trie_root({rlp.UINT64.encode(index): value for index, value in enumerate(values)})
+    return finish(ordered_root_steps(tuple(values)))
 
 
 def secure_root(pairs: Mapping[bytes, bytes]) -> bytes:

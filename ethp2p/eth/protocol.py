@@ -255,7 +255,11 @@ class EthProtocol:
         )
 
     async def _ask(
-        self, request: type[messages.Request], asked: Any, most: int, check: Callable[[messages.Items], Iterator[T]]
+        self,
+        request: type[messages.Request],
+        asked: Any,
+        most: int,
+        check: Callable[[messages.Items], Iterator[T | None]],
     ) -> list[T]:
         if self.status is None:
             raise LocalProtocolError("the peer has not sent Status")
@@ -343,17 +347,19 @@ class EthFactory:
         for protocol in tuple(self.protocols):
             protocol.headChanged()
 
-    def inSlices(self, values: Iterator[T]) -> Deferred[list[T]]:
+    def inSlices(self, values: Iterator[T | None]) -> Deferred[list[T]]:
         """
         Collect what an iterator gives with much work, and let the reactor have its turn every L{SLICE} seconds.
 
+        @param values: with None where only time has passed.
         @return: fires with all, or with the error that the iterator raised.
         """
         collected: list[T] = []
 
         def collect() -> Iterator[None]:
             for value in values:
-                collected.append(value)
+                if value is not None:
+                    collected.append(value)
                 yield
 
         task = self._cooperator.cooperate(collect())

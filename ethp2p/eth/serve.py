@@ -12,7 +12,8 @@ from ethp2p.interfaces import IChain
 
 #: An answer is closed once it has this many bytes (caps/eth.md).
 SOFT_LIMIT = 2 * 1024 * 1024
-#: The same for receipts: they are encoded for the asker, 30 ms a megabyte in which nobody else is answered.
+#: The same for receipts: they are put together for the asker, and may have to be encoded for it, 30 ms a megabyte
+#: in which nobody else is answered.
 RECEIPTS_LIMIT = 512 * 1024
 #: Most bytes of items in an answer: leaves room for the lists and the number around them.
 HARD_LIMIT = wire.MAX_MESSAGE - 64

@@ -1,6 +1,6 @@
 """
-Whether an answer is what was asked for.  Pure: each function gives the checked values one by one, so that a
-shell can do the hashing in slices.
+Whether an answer is what was asked for.  Pure: each function gives the checked values one by one, and None now and
+then in between, so that a shell can do the hashing in slices.
 
 An answer may always be shorter than asked.  Some clients leave out a block they lack where others end the
 answer (EIP-7975 settled it); such an answer is good up to the gap.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ethp2p.blocks import Body, Header, Receipt, receipts_root
+from ethp2p.blocks import Body, Header, Receipt
+from ethp2p.blocks.trie import ordered_root_steps
 from ethp2p.errors import Offence
 from ethp2p.eth.messages import HeaderQuery
 from ethp2p.eth.state import EthError
-from ethp2p.eth.wire import decode_receipts
+from ethp2p.eth.wire import decode_receipts_steps
 
 
 class BadData(EthError):
@@ -54,7 +55,7 @@ def _at_most(asked: Sequence[Header], items: Sequence[bytes]) -> None:
         raise BadData(f"{len(items)} blocks answered, {len(asked)} were asked for")
 
 
-def bodies(asked: Sequence[Header], items: Sequence[bytes]) -> Iterator[Body]:
+def bodies(asked: Sequence[Header], items: Sequence[bytes]) -> Iterator[Body | None]:
     """
     @param asked: the headers of the blocks asked for, in order.
     @param items: raw bodies.
@@ -63,6 +64,7 @@ def bodies(asked: Sequence[Header], items: Sequence[bytes]) -> Iterator[Body]:
     """
     _at_most(asked, items)
     for at, body in enumerate(map(Body.decode, items)):
+        yield from body.roots_in_steps()
         if not body.matches(asked[at]):
             root = body.transactions_root()
             if any(root == later.transactions_root for later in asked[at + 1 :]):
@@ -71,7 +73,7 @@ def bodies(asked: Sequence[Header], items: Sequence[bytes]) -> Iterator[Body]:
         yield body
 
 
-def receipts(asked: Sequence[Header], items: Sequence[bytes], version: int) -> Iterator[tuple[Receipt, ...]]:
+def receipts(asked: Sequence[Header], items: Sequence[bytes], version: int) -> Iterator[tuple[Receipt, ...] | None]:
     """
     @param asked: the headers of the blocks asked for, in order.
     @param items: raw lists of receipts, in the form of C{version}.
@@ -80,8 +82,8 @@ def receipts(asked: Sequence[Header], items: Sequence[bytes], version: int) -> I
     """
     _at_most(asked, items)
     for at, raw in enumerate(items):
-        found = decode_receipts(raw, version)
-        root = receipts_root(found)
+        found = yield from decode_receipts_steps(raw, version)
+        root = yield from ordered_root_steps([receipt.encode() for receipt in found])
         if root != asked[at].receipts_root:
             if any(root == later.receipts_root for later in asked[at + 1 :]):
                 return

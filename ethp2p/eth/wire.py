@@ -16,6 +16,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from ethp2p.blocks import Receipt, unwrap, wrap
+from ethp2p.blocks.body import MAX_PARTS
+from ethp2p.blocks.steps import Steps, finish
 from ethp2p.codec import rlp
 from ethp2p.errors import LocalProtocolError, OversizeError, WireError
 from ethp2p.eth.messages import (
@@ -334,12 +336,19 @@ def decode_receipts(raw: bytes, version: int) -> tuple[Receipt, ...]:
     """
     One block's item of L{Receipts}.
 
-    @raise WireError: not receipts in the form of C{version}.
+    @raise WireError: not receipts in the form of C{version}, or more than L{MAX_PARTS}.
     """
-    spans = rlp.split(raw)
-    if version < 69:
-        return tuple([Receipt.decode(unwrap(span)) for span in spans])
-    return tuple(map(Receipt.decode_eth69, spans))
+    return finish(decode_receipts_steps(raw, version))
+
+
+def decode_receipts_steps(raw: bytes, version: int) -> Steps[tuple[Receipt, ...]]:
+    """L{decode_receipts} in steps."""
+    found: list[Receipt] = []
+    for span in rlp.split(raw, max_items=MAX_PARTS):
+        steps = Receipt.decode_steps(unwrap(span)) if version < 69 else Receipt.decode_eth69_steps(span)
+        found.append((yield from steps))
+        yield
+    return tuple(found)
 
 
 def encode_receipts(receipts: Iterable[Receipt], version: int) -> bytes:

@@ -88,6 +88,7 @@ class ReceiptTests(SynchronousTestCase):
         except WireError:
             return
         self.assertEqual(receipt.encode(), data)
+        self.assertEqual(attrs.evolve(receipt).encode(), data)
 
     @given(st.one_of([damaged(receipt.encode_eth69()) for receipt in EVERY_STATUS]))
     def test_any_bytes_eth69(self, data: bytes) -> None:
@@ -99,6 +100,7 @@ class ReceiptTests(SynchronousTestCase):
         except WireError:
             return
         self.assertEqual(receipt.encode_eth69(), data)
+        self.assertEqual(attrs.evolve(receipt).encode(), receipt.encode())
 
 
 class BloomTests(SynchronousTestCase):

@@ -313,6 +313,13 @@ class SliceTests(SynchronousTestCase):
         """As a wall clock may: the work stops for a turn, and goes on."""
         self.assertEqual(self.collect(-60.0)[:3], [0, 1, 2])
 
+    def test_nothing_is_no_value(self) -> None:
+        """None stands for work that has no value yet."""
+        clock = Clock()
+        result = EthFactory(small_chain(1), clock=clock).inSlices(iter([None, 1, None, 2]))
+        clock.advance(0)
+        self.assertEqual(self.successResultOf(result), [1, 2])
+
     def test_two_share(self) -> None:
         clock = Clock()
         factory = EthFactory(small_chain(1), clock=clock)

@@ -4,26 +4,39 @@ L{ethp2p.eth.verify}: lies, and honest answers that are short.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ethp2p.blocks import Body, Header
+from ethp2p.blocks import Body, Header, Log, Receipt, ordered_root, receipt, receipts_root, trie
+from ethp2p.blocks.body import MAX_PARTS
+from ethp2p.blocks.receipt import MAX_LOGS, SUCCEEDED
 from ethp2p.chain import MemoryChain
-from ethp2p.errors import DisconnectReason, Offence, RemoteProtocolError, WireError
-from ethp2p.eth import serve, verify
+from ethp2p.codec import rlp
+from ethp2p.crypto.keccak import keccak256
+from ethp2p.errors import DisconnectReason, Offence, OversizeError, RemoteProtocolError, WireError
+from ethp2p.eth import serve, verify, wire
 from ethp2p.eth.messages import HeaderQuery
 from ethp2p.eth.verify import BadData
 from tests.chain.building import NETWORK, grow, headers_of, receipts, small_chain
+
+T = TypeVar("T")
 
 CHAIN = small_chain(12)
 HEADERS = headers_of(CHAIN, 0, 12)
 RAWS = [header.encode() for header in HEADERS]
 #: The same numbers on another branch.
 OTHERS = [header.encode() for header in headers_of(grow(MemoryChain(NETWORK), 12, extra=b"other"), 0, 12)]
+
+
+def values(steps: Iterator[T | None]) -> list[T]:
+    """What was checked, without the pauses."""
+    return [value for value in steps if value is not None]
 
 
 class HeaderTests(SynchronousTestCase):
@@ -77,16 +90,16 @@ class HeaderTests(SynchronousTestCase):
 
     def test_one_by_one(self) -> None:
         """Nothing is looked at before it is wanted, so that a shell can stop in between."""
-        values = verify.headers(HeaderQuery(4, 3), [RAWS[4], b"\xc0"])
-        self.assertEqual(next(values).number, 4)
-        self.assertRaises(WireError, next, values)
+        checked = verify.headers(HeaderQuery(4, 3), [RAWS[4], b"\xc0"])
+        self.assertEqual(next(checked).number, 4)
+        self.assertRaises(WireError, next, checked)
 
 
 class BodyTests(SynchronousTestCase):
     bodies = [CHAIN.rawBody(header.hash) or b"" for header in HEADERS]
 
     def check(self, numbers: list[int], items: list[bytes]) -> list[Body]:
-        return list(verify.bodies([HEADERS[number] for number in numbers], items))
+        return values(verify.bodies([HEADERS[number] for number in numbers], items))
 
     def test_honest(self) -> None:
         numbers = list(range(13))
@@ -133,9 +146,9 @@ class ReceiptTests(SynchronousTestCase):
         hashes = [header.hash for header in HEADERS]
         for version in (66, 69):
             items = serve.receipts(CHAIN, hashes, version)
-            found = list(verify.receipts(HEADERS, items, version))
+            found = values(verify.receipts(HEADERS, items, version))
             self.assertEqual(found, [(), *[receipts(number) for number in range(1, 13)]])
-            self.assertEqual(len(list(verify.receipts(HEADERS, items[:3], version))), 3)
+            self.assertEqual(len(values(verify.receipts(HEADERS, items[:3], version))), 3)
 
     def test_lies(self) -> None:
         one, four, five, eight = serve.receipts(CHAIN, [HEADERS[number].hash for number in (1, 4, 5, 8)], 69)
@@ -154,7 +167,81 @@ class ReceiptTests(SynchronousTestCase):
     def test_a_gap_ends_the_answer(self) -> None:
         asked = [HEADERS[2], HEADERS[5], HEADERS[8]]
         items = serve.receipts(CHAIN, [asked[0].hash, asked[2].hash], 69)
-        self.assertEqual(list(verify.receipts(asked, items, 69)), [receipts(2)])
+        self.assertEqual(values(verify.receipts(asked, items, 69)), [receipts(2)])
+
+
+class StepTests(SynchronousTestCase):
+    """One answer may be 10 MiB of the smallest parts there are: the reactor has its turn while they are checked."""
+
+    #: More than enough for 5 ms.
+    MOST = 400
+
+    def hashes(self, steps: Iterator[T | None]) -> tuple[list[T], int]:
+        """The checked values, and the most hashes in one step."""
+        now = most = 0
+
+        def counting(data: bytes) -> bytes:
+            nonlocal now
+            now += 1
+            return keccak256(data)
+
+        self.patch(trie, "keccak256", counting)
+        self.patch(receipt, "keccak256", counting)
+        found = []
+        for value in steps:
+            most, now = max(most, now), 0
+            if value is not None:
+                found.append(value)
+        return found, max(most, now)
+
+    def test_many_parts(self) -> None:
+        transactions, withdrawals = (b"\x02" + bytes(40),) * 3000, (b"\xe0" + bytes(32),) * 3000
+        body = Body(transactions, (), withdrawals)
+        header = attrs.evolve(
+            HEADERS[1], transactions_root=ordered_root(transactions), withdrawals_root=ordered_root(withdrawals)
+        )
+        found, most = self.hashes(verify.bodies([header], [body.encode()]))
+        self.assertEqual(found, [body])
+        self.assertLess(most, self.MOST)
+        self.assertTrue(found[0].matches(header))
+
+    def test_known_roots_are_not_computed_again(self) -> None:
+        body = values(verify.bodies([HEADERS[5]], [BodyTests.bodies[5]]))[0]
+        self.patch(trie, "keccak256", None)
+        self.assertTrue(body.matches(HEADERS[5]))
+        self.assertEqual(body.transactions_root(), HEADERS[5].transactions_root)
+
+    def test_many_receipts_and_logs(self) -> None:
+        logs = tuple(Log(number.to_bytes(20, "big"), (number.to_bytes(32, "big"),) * 4) for number in range(1000))
+        sent = (Receipt(2, SUCCEEDED, 5, logs), *[Receipt(0, b"", gas, logs[:1]) for gas in range(2000)])
+        header = attrs.evolve(HEADERS[1], receipts_root=receipts_root(sent))
+        for version in (68, 69):
+            items = [wire.encode_receipts(sent, version)]
+            found, most = self.hashes(verify.receipts([header], items, version))
+            self.assertEqual(found, [sent])
+            self.assertLess(most, self.MOST)
+
+    def test_caps(self) -> None:
+        """What no block can have is refused before it is looked at."""
+        empty = rlp.encode([])
+        for parts in range(3):
+            lists = [empty] * 3
+            lists[parts] = rlp.join([empty] * (MAX_PARTS + 1))
+            self.assertRaises(OversizeError, list, verify.bodies([HEADERS[1]], [rlp.join(lists)]))
+        logs = rlp.join([empty] * (MAX_LOGS + 1))
+        status, gas, bloom = rlp.encode(b"\x01"), rlp.encode(b"\x05"), rlp.encode(bytes(256))
+        old, new = rlp.join((status, gas, bloom, logs)), rlp.join((rlp.encode(b""), status, gas, logs))
+        for version, raw in ((68, old), (69, new)):
+            for item in (rlp.join([raw]), rlp.join([empty] * (MAX_PARTS + 1))):
+                self.assertRaises(OversizeError, list, verify.receipts([HEADERS[1]], [item], version))
+        whole = Body((b"\xc0",) * MAX_PARTS, ()).encode()
+        self.assertEqual(len(Body.decode(whole).transactions), MAX_PARTS)
+
+    def test_a_log_of_many_items(self) -> None:
+        """A log has a few: so many more are not read."""
+        log: list[Any] = [bytes(20), [b""] * 2000, b""]
+        raw = rlp.encode([[b"", b"\x01", b"\x05", [log]]])
+        self.assertRaises(OversizeError, list, verify.receipts([HEADERS[1]], [raw], 69))
 
 
 class AnyBytesTests(SynchronousTestCase):
@@ -182,7 +269,7 @@ class AnyBytesTests(SynchronousTestCase):
     def test_bodies(self, items: list[bytes]) -> None:
         asked = HEADERS[3:7]
         try:
-            found = list(verify.bodies(asked, items))
+            found = values(verify.bodies(asked, items))
         except RemoteProtocolError:
             return
         for header, body in zip(asked, found):
