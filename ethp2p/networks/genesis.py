@@ -197,7 +197,7 @@ def _state_root(root: _Object) -> bytes:
         return root.data("stateRoot", b"", 32)
     alloc = root.child("alloc")
     return genesis_state_root(
-        {_data(address, alloc.at(address), 20): _account(alloc.child(address)) for address in alloc.values}
+        {_data(address, alloc.at(address), 20): _account(alloc.child(address)) for address in alloc.spelling}
     )
 
 

@@ -269,6 +269,7 @@ class ErrorTests(SynchronousTestCase):
             (genesis(extraData="0x0"), "FILE: extraData: not bytes in hexadecimal: '0x0'"),
             (genesis(extraData=12), "FILE: extraData: not bytes in hexadecimal: 12"),
             (genesis(alloc={"0xabc": {}}), "FILE: alloc.0xabc: not 20 bytes in hexadecimal: '0xabc'"),
+            (genesis(alloc={address: None}), f"FILE: alloc.{address}: missing"),
             (genesis(alloc={address: 5}), f"FILE: alloc.{address}: not a JSON object"),
             (genesis(alloc={address: {}}), f"FILE: alloc.{address}.balance: missing"),
             (
