@@ -129,7 +129,7 @@ class Node(OrderedService):
         for peer in staticPeers:
             household.dialing.addPeer(peer)
         self._tellFork(chain.head())
-        self._unobserve: Callable[[], None] = chain.observeHead(self._headChanged)
+        self._unobserve: Callable[[], None] = lambda: None
 
     @property
     def listening(self) -> ListenService:
@@ -142,12 +142,15 @@ class Node(OrderedService):
         return self.household.dialing
 
     def startService(self) -> None:
-        """Listen and call."""
+        """Follow the chain, listen and call."""
+        self._tellFork(self.chain.head())
+        self._unobserve = self.chain.observeHead(self._headChanged)
         super().startService()
         self.listening.started.addCallbacks(self._nowListening, lambda failure: failure)
 
     def stopService(self) -> Deferred[None]:
         """Let nobody in, call nobody, say goodbye.  Fires when all is over."""
+        self._unobserve()
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.errback(NodeStopped())

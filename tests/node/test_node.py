@@ -21,6 +21,7 @@ from ethp2p.peers import Policy
 from ethp2p.peers.dialer import FAR_BACKOFF, NEAR_BACKOFF
 from ethp2p.peers.listening import CannotListen
 from ethp2p.sandbox.chainmaker import ChainMaker
+from tests.chain.building import grow, small_chain
 from tests.node.support import PORT, Town
 
 
@@ -279,6 +280,21 @@ class StoppingTests(SynchronousTestCase):
         node.startService()
         town.node(2, staticPeers=[town.address(1)])
         town.network.run_until(lambda: diary.of(PeerStatus), limit=10.0)
+
+    def test_leaves_the_chain_alone(self) -> None:
+        """A stopped node hears nothing of a chain that others use on, and does not keep them from it."""
+        town, chain = Town(), small_chain(1)
+        self.patch(MemoryChain, "MAX_OBSERVERS", 2)
+        nodes = [town.node(number, chain=chain) for number in (1, 2)]
+        for node, _ in nodes:
+            town.network.wait_for(node.stopService())
+        _, diary = town.node(3, chain=chain)
+        grow(chain, 9)  # beyond a fork
+        self.assertEqual([len(each.of(HeadChanged)) for each in (diary, *(other for _, other in nodes))], [9, 0, 0])
+        again, _ = nodes[0]
+        before = again.local.record.get(ETH)
+        again.startService()
+        self.assertNotEqual(again.local.record.get(ETH), before)
 
     def test_start_again(self) -> None:
         """A node that was stopped can be started again, and listens where it is told to then."""
