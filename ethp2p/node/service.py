@@ -245,9 +245,8 @@ class Node(OrderedService):
             PeerStatus(peer=describe(protocol.session), protocol=version, status=attrs.asdict(status, recurse=False))
         )
         self.household.sessions.ready(protocol.session)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(protocol)
+        while self._waiting and protocol in self.eth.protocols:  # whoever hears of it may send it away
+            self._waiting.pop(0).callback(protocol)
 
     def requestDone(
         self, protocol: EthProtocol, message: str, items: int, size: int, rtt: float, *, result: str

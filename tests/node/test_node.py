@@ -138,6 +138,17 @@ class MeetingTests(SynchronousTestCase):
         for each in waiting:
             self.failureResultOf(each, NodeStopped)
 
+    def test_waiting_while_others_send_it_away(self) -> None:
+        """Who waits for a peer is not given one that another who waited has disconnected."""
+        town = Town()
+        one, _ = town.node(1, staticPeers=[town.address(2)])
+        first, second = one.whenEthPeer(), one.whenEthPeer()
+        first.addCallback(lambda peer: peer.session.disconnect(DisconnectReason.USELESS_PEER))
+        town.node(2)
+        town.network.run_until(lambda: first.called)
+        self.assertNoResult(second)
+        self.assertIn(town.network.wait_for(second, 120.0), one.ethPeers())
+
     def test_impostor(self) -> None:
         """Whoever answers under a key that is not its own is not met."""
         town = Town()
