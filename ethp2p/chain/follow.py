@@ -92,16 +92,19 @@ class Follower(Service):
         self._met: WeakSet[EthProtocol] = WeakSet()
         self._round: Deferred[None] | None = None
         self._next: Any = None
+        self._stopped = False
         self.appended = 0
 
     def startService(self) -> None:
         """Begin with the first round."""
         super().startService()
+        self._stopped = False
         self._begin()
 
     def stopService(self) -> None:
         """Give up the round under way."""
         super().stopService()
+        self._stopped = True
         if self._next is not None and self._next.active():
             self._next.cancel()
         if self._round is not None:
@@ -120,7 +123,7 @@ class Follower(Service):
     async def _ask_all(self) -> None:
         for peer in list(self._peers()):
             try:
-                while await self.catchUp(peer) == BATCH:
+                while not self._stopped and await self.catchUp(peer) == BATCH:
                     pass
             except P2PError as error:  # the session has booked what is the peer's fault
                 self._log.debug("following stopped at a peer: {why}", why=str(error))
@@ -137,6 +140,8 @@ class Follower(Service):
         first = head + 1 if peer in self._met else max(1, head + 1 - OVERLAP)
         blocks = await fetch_blocks(peer, first, BATCH, receipts=self._receipts)
         for block, receipts in blocks:
+            if self._stopped:  # by one who heard of the block before
+                break
             ours = chain.hashAt(block.header.number)
             if ours is None and block.header.parent_hash == chain.head().hash:
                 chain.append(block, receipts)
