@@ -66,6 +66,19 @@ class Channel(HTTPChannel):
         else:
             self.loseConnection()
 
+    def loseConnection(self) -> None:
+        """Close, once all is taken that was written; L{IDLE} seconds are given for that."""
+        self.setTimeout(IDLE)
+        super().loseConnection()
+
+    def timeoutConnection(self) -> None:
+        """Nothing has come, or not all was taken."""
+        transport: Any = self.transport
+        if transport.disconnecting:
+            self.forceAbortClient()
+        else:
+            super().timeoutConnection()
+
 
 class BoundedRequest(Request):
     """

@@ -161,6 +161,16 @@ class HTTPTests(SynchronousTestCase):
         self.assertEqual(self.client.transport.producerState, "producing")
         self.assertEqual(self.client.transport.value().count(b'"result"'), 6)
 
+    def test_who_does_not_take_the_last_answer_is_cut_off(self) -> None:
+        for headers in ({}, {"connection": "close"}):
+            client = Client(self.door)
+            self.assertEqual(client.request("POST /", CALL, **headers).code, 200)
+            self.assertFalse(client.transport.disconnected)
+            self.door.reactor.pump([IDLE, IDLE])
+            self.assertTrue(client.transport.disconnected, headers)
+            client.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.door.reactor.getDelayedCalls(), [])
+
     def test_pages(self) -> None:
         response = self.request("GET /")
         self.assertEqual((response.code, response.headers["content-type"]), (200, "text/plain; charset=utf-8"))
