@@ -12,6 +12,7 @@ import os
 import socket
 import stat
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,8 @@ class IPCService(Service):
     async def _close(self) -> None:
         port, self._port = self._port, None
         if port is not None:
-            await maybeDeferred(port.stopListening)  # which removes the file
+            with suppress(FileNotFoundError):  # it removes the file, which somebody else may have done
+                await maybeDeferred(port.stopListening)
         await self._doorkeeper.dismiss()
 
     def stopService(self) -> Deferred[None]:

@@ -272,3 +272,15 @@ class FileTests(_Home):
         self.assertEqual(client.recv(1), b"")
         for reader in reactor.removeAll():
             reader.connectionLost(Failure(ConnectionDone()))
+
+    def test_a_file_that_somebody_has_removed(self) -> None:
+        reactor = SelectReactor()
+        ipc = self.service(reactor)
+        ipc.startService()
+        self.successResultOf(ipc.started)
+        os.unlink(self.path)
+        stopped = ipc.stopService()
+        reactor.iterate(0)
+        self.successResultOf(stopped)
+        for reader in reactor.removeAll():
+            reader.connectionLost(Failure(ConnectionDone()))
