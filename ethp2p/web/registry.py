@@ -136,7 +136,8 @@ class Registry:
         try:
             request = _parse(body)
             if not isinstance(request, list):
-                return await self._answer_one(request, MAX_ANSWER)
+                answer, _ = await self._answer_one(request, MAX_ANSWER)
+                return answer
             if not 0 < len(request) <= MAX_BATCH:
                 raise InvalidRequest(f"a batch of {len(request)} calls, not of 1 to {MAX_BATCH}")
         except RPCError as error:
@@ -144,14 +145,19 @@ class Registry:
         answers: list[bytes] = []
         room = MAX_ANSWER
         for each in request:
-            answer = await self._answer_one(each, room)
+            answer, size = await self._answer_one(each, room)
+            room -= size
             if answer:
                 answers.append(answer)
-                room -= len(answer)
         return b"[" + b",".join(answers) + b"]" if answers else b""
 
-    async def _answer_one(self, request: object, room: int) -> bytes:
+    async def _answer_one(self, request: object, room: int) -> tuple[bytes, int]:
+        """
+        The answer, empty when none is due, and what it takes of the room: all that was made, also of one that did not
+        fit, so that no call after it is made in vain.
+        """
         request_id: object = None
+        size = 0
         try:
             if not isinstance(request, dict):
                 raise InvalidRequest
@@ -160,13 +166,15 @@ class Registry:
             if request.get("jsonrpc") != "2.0" or not isinstance(name, str):
                 raise InvalidRequest
         except InvalidRequest as error:
-            return failed(request_id, error)
+            answer = failed(request_id, error)
+            return answer, len(answer)
         try:
             if room <= 0:
                 raise AnswerTooLarge
             result = await self._call(name, [] if params is None else params)
             answer = encode({"jsonrpc": "2.0", "id": request_id, "result": result})
-            if len(answer) > room:
+            size = len(answer)
+            if size > room:
                 raise AnswerTooLarge
         except CancelledError:
             raise
@@ -179,7 +187,7 @@ class Registry:
         except Exception:  # noqa: BLE001  a fault of ours: the log hears of it, the caller only that there is one
             self._log.failure("JSON-RPC method {method} failed", method=name)
             answer = failed(request_id, InternalError())
-        return answer if "id" in request else b""
+        return answer if "id" in request else b"", max(size, len(answer))
 
     async def _call(self, name: str, params: object) -> object:
         method, signature = self._find(name)

@@ -184,6 +184,21 @@ class RegistryTests(SynchronousTestCase):
         self.assertEqual([self.code(answer) for answer in answers[2:]], [-32003] * 4)
         self.assertEqual(called, [], "a call was made whose answer had no room")
 
+    def test_no_call_is_made_after_an_answer_too_large(self) -> None:
+        called: list[int] = []
+
+        def ask() -> str:
+            called.append(1)
+            return "x" * 2000
+
+        self.registry.register("long", ask)
+        one = {"jsonrpc": "2.0", "method": "long", "id": 1}
+        for batch in ([one] * 5, [{"jsonrpc": "2.0", "method": "long"}] * 5):
+            with patch.object(registry, "MAX_ANSWER", 1000):
+                self.successResultOf(self.registry.answer(json.dumps(batch).encode()))
+            self.assertEqual(len(called), 1)
+            called.clear()
+
     def test_a_name_is_taken_once(self) -> None:
         self.assertRaises(ValueError, self.registry.register, "echo", len)
         self.assertEqual(self.registry.names()[0], "cut")
