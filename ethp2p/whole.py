@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
@@ -231,7 +232,7 @@ class WholeNode(_Whole):
         @return: all settings that can be changed so, as they are now.
         @raise ConfigError: one cannot be changed so, or has a value that cannot be used.
         """
-        config = self._config.changed(values)
+        config = self._asOfNow().changed(values)
         household, policy = self.node.household, config.policy()
         for node in config.static_peers:
             objection = objection_to(node, policy)
@@ -245,6 +246,16 @@ class WholeNode(_Whole):
             trusted=config.trusted_peers if "trusted-peer" in values else None,
         )
         return config.live()
+
+    def _asOfNow(self) -> NodeConfig:
+        """The settings, with whom the operator has named one by one since."""
+        household = self.node.household
+        trusted = {node.node_id: node for node in (*self._config.trusted_peers, *household.trusted())}
+        return attrs.evolve(
+            self._config,
+            static_peers=tuple([callee.node for callee in household.books.dialer.static()]),
+            trusted_peers=tuple([node for node_id, node in trusted.items() if node_id in household.roster.trusted]),
+        )
 
     def _readiness(self) -> list[Finding]:
         """What the node depends on.  Without a place to keep its peers it still does its work."""

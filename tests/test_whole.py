@@ -82,6 +82,26 @@ class WholeNodeTests(SynchronousTestCase):
             self.assertEqual((roster.trusted, roster.static), ({peers[1].node_id},) * 2)
             self.successResultOf(whole.stopService())
 
+    def test_settings_as_they_are_now(self) -> None:
+        """They have in them who was named one by one, and giving them back changes nothing."""
+        peers = [Node(PrivateKey.parse(bytes([each]) * 32).public_key, "10.0.0.1", 30303) for each in range(3, 7)]
+        settings = NodeConfig(
+            datadir=self.dir, http="none", ipc="none", static_peers=peers[:2], trusted_peers=peers[:2]
+        )
+        whole = WholeNode(settings, MemoryReactorClock())
+        household = whole.node.household
+        household.removePeer(peers[0])
+        household.trust(peers[0], False)
+        household.addPeer(peers[2])
+        household.trust(peers[3])
+        for _ in range(2):
+            told = whole.setConfig({})
+            self.assertEqual(told["static-peer"], [peers[1].url, peers[2].url])
+            self.assertEqual(told["trusted-peer"], [peers[1].url, peers[3].url])
+            whole.setConfig(told)
+        self.assertEqual(household.roster.static, {peers[1].node_id, peers[2].node_id})
+        self.assertEqual(household.roster.trusted, {peers[1].node_id, peers[3].node_id})
+
     def test_the_view(self) -> None:
         node = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node
         view = NodeView(node, lambda values: {}, list, list)

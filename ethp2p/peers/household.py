@@ -220,6 +220,10 @@ class Household(OrderedService):
         changed = self._trust(node) if trusted else self._untrust(node)
         return self.keeper.flush().addCallback(lambda kept: changed)
 
+    def trusted(self) -> Collection[Node]:
+        """Whom the operator has named trusted while we ran, now or earlier."""
+        return tuple(self._trusted.values())
+
     def _trust(self, node: Node) -> bool:
         changed = self.books.roster.trust(node.node_id)
         self._trusted[node.node_id] = node
