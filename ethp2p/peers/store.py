@@ -353,7 +353,7 @@ def _read_peer(row: Sequence[Any]) -> KnownPeer:
 
 def _readable(read: Callable[[Sequence[Any]], T], rows: Iterable[Sequence[Any]]) -> Iterator[T]:
     for row in rows:
-        with suppress(ConfigError, ValueError, TypeError, AttributeError):
+        with suppress(ConfigError, ValueError, TypeError, AttributeError, RecursionError):
             yield read(row)
 
 

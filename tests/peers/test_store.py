@@ -356,7 +356,7 @@ class SqliteStoreTests(DurableTests, SynchronousTestCase):
         store = self.make()
         for number in range(1, 8):
             self.result(store.saveBan(ban(number)))
-        self.result(store.savePeers([peer(number) for number in range(1, 10)]))
+        self.result(store.savePeers([peer(number) for number in range(1, 11)]))
         assert store._db is not None
         for number, change in enumerate(
             ["scope = 'ip'", "scope = 'x'", "since = 'x'", "until = -1", "reason = x'00'", "decided_by = 'x'"], 1
@@ -373,11 +373,12 @@ class SqliteStoreTests(DurableTests, SynchronousTestCase):
                 "capabilities = '5'",
                 "client = x'00'",
                 "node_id = 'xx'",
+                f"capabilities = '{'[' * 100_000}'",
             ],
             1,
         ):
             store._db.execute(f"UPDATE ethp2p_peers SET {change} WHERE node_id = ?", (peer(number).node_id.hex(),))
-        self.assertEqual([each.last_success for each in self.peers(store)], [9])
+        self.assertEqual([each.last_success for each in self.peers(store)], [10])
 
     def test_garbled_texts(self) -> None:
         """Nor does a text that is none any more keep others from being read."""
