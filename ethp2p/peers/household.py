@@ -193,7 +193,7 @@ class Household(OrderedService):
         if not self.dialing.addPeer(node):
             return succeed(False)
         self._static.add(node.node_id)
-        self.keeper.remember(self._known(node))
+        self.keeper.remember(self._known(node), decided=True)
         return self.keeper.flush().addCallback(lambda kept: True)
 
     def removePeer(self, node: Node) -> Deferred[bool]:
@@ -204,7 +204,7 @@ class Household(OrderedService):
         """
         wanted = self.dialing.removePeer(node.node_id)
         self._static.discard(node.node_id)
-        self.keeper.remember(self._known(node))
+        self.keeper.remember(self._known(node), decided=True)
         here = [session for session in self.sessions if session.node_id == node.node_id]
         for session in here:
             session.disconnect(DisconnectReason.REQUESTED)
@@ -227,13 +227,13 @@ class Household(OrderedService):
     def _trust(self, node: Node) -> bool:
         changed = self.books.roster.trust(node.node_id)
         self._trusted[node.node_id] = node
-        self.keeper.remember(self._known(node))
+        self.keeper.remember(self._known(node), decided=True)
         self._pump()  # it needs no free place any more
         return changed
 
     def _untrust(self, node: Node) -> bool:
         self._trusted.pop(node.node_id, None)
-        self.keeper.remember(self._known(node))
+        self.keeper.remember(self._known(node), decided=True)
         return self.books.roster.untrust(node.node_id)
 
     def ban(self, subject: str, seconds: float | None, reason: str) -> Deferred[tuple[Ban, bool]]:
@@ -260,7 +260,7 @@ class Household(OrderedService):
             return succeed((self.books.bans.get(name) or ban, True))
         if displaced is not None:
             self.keeper.banOver(displaced, "displaced")
-        self.keeper.rememberBan(ban)
+        self.keeper.rememberBan(ban, decided=by == OPERATOR)
         self._feed.publish(BanAdded(scope=scope.value, subject=name, until=ban.until, reason=ban.reason, by=by))
         return self.keeper.flush().addCallback(lambda kept: (ban, kept))
 

@@ -35,13 +35,16 @@ PURGE = 1.0
 SUMMARY = 60.0
 #: Most peers that are read back at the start; static and trusted ones come first, and all of them are.
 MAX_READ = 2048
-#: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up.
+#: Most peers, and most bans, whose change waits to be written; while the store does not work the oldest is given up
+#: that no operator has decided.
 MAX_UNSAVED = 4096
 #: Most who wait for the next write while the store does not answer.
 MAX_WAITING = 1024
 
 K = TypeVar("K")
 V = TypeVar("V")
+#: What is to be written, the oldest first, and whether an operator has decided it.
+_Unsaved = dict[K, tuple[bool, V]]
 
 
 @attrs.frozen
@@ -95,8 +98,8 @@ class Keeper(Service):
         self._loaded = loaded
         self._lifted = lifted
         self.read = False
-        self._peers: dict[bytes, KnownPeer] = {}  # to be written
-        self._bans: dict[str, Ban | BanOver] = {}  # likewise, by subject
+        self._peers: _Unsaved[bytes, KnownPeer] = {}
+        self._bans: _Unsaved[str, Ban | BanOver] = {}  # by subject
         self._closed = True
         self._writing = False
         self._waiting: list[Deferred[bool]] = []  # for the next write
@@ -138,13 +141,17 @@ class Keeper(Service):
 
     # --- the store
 
-    def remember(self, peer: KnownPeer) -> None:
-        """Write this down at the next flush."""
-        _put(self._peers, peer.node_id, peer)
+    def remember(self, peer: KnownPeer, *, decided: bool = False) -> None:
+        """
+        Write this down at the next flush.
 
-    def rememberBan(self, ban: Ban | BanOver) -> None:
-        """Write down at the next flush that somebody is banned, or no longer."""
-        _put(self._bans, ban.subject, ban)
+        @param decided: whether it is an operator's word, and not only what was learnt.
+        """
+        _put(self._peers, peer.node_id, peer, decided)
+
+    def rememberBan(self, ban: Ban | BanOver, *, decided: bool) -> None:
+        """Write down at the next flush that somebody is banned, or no longer; see L{remember}."""
+        _put(self._bans, ban.subject, ban, decided)
 
     def flush(self) -> Deferred[bool]:
         """
@@ -183,19 +190,19 @@ class Keeper(Service):
         bans, self._bans = self._bans, {}
         peers, self._peers = self._peers, {}
         try:
-            for subject, ban in list(bans.items()):
+            for subject, (_, ban) in list(bans.items()):
                 if isinstance(ban, BanOver):
                     await self._store.removeBan(ban.scope, subject)
                 else:
                     await self._store.saveBan(ban)
                 del bans[subject]
             if peers:
-                await self._store.savePeers(list(peers.values()))
+                await self._store.savePeers([peer for _, peer in peers.values()])
         except StoreFailed:
-            for subject, ban in self._bans.items():  # what was decided meanwhile
-                _put(bans, subject, ban)
-            for node_id, peer in self._peers.items():
-                _put(peers, node_id, peer)
+            for subject, (decided, ban) in self._bans.items():  # what has come meanwhile
+                _put(bans, subject, ban, decided)
+            for node_id, (decided, peer) in self._peers.items():
+                _put(peers, node_id, peer, decided)
             self._bans, self._peers = bans, peers
             raise
         if self.trouble:
@@ -242,7 +249,7 @@ class Keeper(Service):
 
         @param why: as L{BanRemoved} has it.
         """
-        self.rememberBan(BanOver(ban.scope, ban.subject))
+        self.rememberBan(BanOver(ban.scope, ban.subject), decided=why == "lifted")
         if ban.scope is Scope.NODE:
             node_id, now = bytes.fromhex(ban.subject), self._wheel.seconds()
             self._books.reputation.reset(node_id, now)
@@ -293,12 +300,15 @@ class Keeper(Service):
         self._log.info("{words}", words=summary(self._books))
 
 
-def _put(unsaved: dict[K, V], key: K, value: V) -> None:
-    """Add the newest; where there are too many, the oldest goes."""
-    unsaved.pop(key, None)
+def _put(unsaved: _Unsaved[K, V], key: K, value: V, decided: bool) -> None:
+    """
+    Add the newest; where there are too many, the oldest goes.  Strangers come by the thousand, and must not push out
+    what an operator has decided.
+    """
+    before, _ = unsaved.pop(key, (False, None))
     if len(unsaved) >= MAX_UNSAVED:
-        del unsaved[next(iter(unsaved))]
-    unsaved[key] = value
+        del unsaved[next((each for each, (kept, _) in unsaved.items() if not kept), next(iter(unsaved)))]
+    unsaved[key] = decided or before, value
 
 
 def _readable(peer: KnownPeer) -> bool:

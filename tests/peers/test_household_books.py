@@ -412,6 +412,33 @@ class StoreTests(ToyTestCase):
         self.assertEqual(self.successResultOf(store.loadBans()), [ban])
         self.assertEqual([peer.static for peer in self.successResultOf(store.loadPeers())], [True])
 
+    def test_strangers_while_it_does_not_work(self) -> None:
+        """However many peers and bans are to be written meanwhile, what the operator decided is among them."""
+        self.patch(keeping, "MAX_UNSAVED", 8)
+        store = FailingStore()
+        gone, wanted = (Node(key(number).public_key, "10.0.0.9", 7) for number in (2, 3))
+        store.savePeers([KnownPeer(node_id=gone.node_id, url=gone.url, static=True)])
+        store.saveBan(Ban(Scope.IP, "192.0.2.1", 1, None, "", "operator"))
+        one = self.home(1, store=store)
+        store.trouble = "the disk is full"
+        one.household.removePeer(gone)
+        one.household.addPeer(wanted)
+        one.household.unban("192.0.2.1")
+        one.household.ban("192.0.2.2", None, "")
+        for number in range(10, 30):
+            other = self.home(number)
+            self.meet(one, other)
+            for _ in range(2):
+                one.household.sessions.offenceSeen(one.session(other), Offence.BAD_DATA, "a lie")
+            self.network.advance(1.0)
+        store.trouble = ""
+        self.network.advance(2 * FLUSH)
+        flags = {peer.node_id: peer.static for peer in self.successResultOf(store.loadPeers())}
+        self.assertEqual((flags[gone.node_id], flags[wanted.node_id], len(flags)), (False, True, 8))
+        bans = self.successResultOf(store.loadBans())
+        self.assertEqual([ban.subject for ban in bans if ban.scope is Scope.IP], ["192.0.2.2"])
+        self.assertEqual(len(bans), 7)
+
     def test_read_late(self) -> None:
         """What a store tells when it works at last does not undo what was decided meanwhile, nor is it undone."""
         store = FailingStore()
