@@ -443,7 +443,7 @@ class Dialer:
             return f"given up, unless discovery finds it again: {callee.last or 'removed'}"
         return ""
 
-    def looking(self, seats: Seats, now: float) -> str | None:
+    def looking(self, connected: Collection[bytes], seats: Seats, now: float) -> str | None:
         """
         The line that says that we look for peers, and what is in the way.  For who asks every now and then: there is
         one every L{SAY_EVERY} seconds at most, and only while there are too few peers.
@@ -464,7 +464,8 @@ class Dialer:
         if self._calling:
             parts.append(f"{self.calling} being called")
         if self._static:
-            waits = [callee.ready(hungry=True) - now for callee in self._static.values() if not callee.calling]
+            idle = [callee for callee in self._static.values() if self._idle(callee, connected)]
+            waits = [callee.ready(hungry=True) - now for callee in idle]
             parts.append(f"{len(self._static)} static" + (f", next in {max(0.0, min(waits)):.0f} s" if waits else ""))
         return f"looking for peers ({seats.dialed} of at least {seats.least}): " + "; ".join(parts)
 

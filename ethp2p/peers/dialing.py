@@ -270,6 +270,7 @@ class DialService(Service):
     def _lookAround(self) -> None:
         """With too few peers, say what is in the way."""
         self._look = self._wheel.call_later(LOOK, self._lookAround)
-        words = self._books.dialer.looking(self._books.seats(), self._wheel.seconds())
-        if words and (self._source is not None or self._books.roster.static):
+        books = self._books
+        words = books.dialer.looking(books.roster.known(), books.seats(), self._wheel.seconds())
+        if words and (self._source is not None or books.roster.static):
             self._log.info("{words}", words=words)

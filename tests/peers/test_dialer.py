@@ -714,9 +714,10 @@ class WordsTests(SynchronousTestCase):
     def test_looking(self) -> None:
         """The line that says what is in the way: every 10 s at most, and only while there are too few peers."""
         world = World(min_peers=3, max_dialed=4)
-        self.assertIsNone(world.dialer.looking(world.seats, 0.0))
+        self.assertIsNone(world.dialer.looking(world.peers, world.seats, 0.0))
         self.assertEqual(
-            world.dialer.looking(world.seats, 10.0), "looking for peers (0 of at least 3): nobody found in 10 s"
+            world.dialer.looking(world.peers, world.seats, 10.0),
+            "looking for peers (0 of at least 3): nobody found in 10 s",
         )
         world.find(1, 2)
         world.pump()
@@ -725,17 +726,19 @@ class WordsTests(SynchronousTestCase):
         world.backlog.append((4, ""))
         world.pump()
         world.static(9)
-        self.assertIsNone(world.dialer.looking(world.seats, 19.0))
+        self.assertIsNone(world.dialer.looking(world.peers, world.seats, 19.0))
         self.assertEqual(
-            world.dialer.looking(world.seats, 20.0),
+            world.dialer.looking(world.peers, world.seats, 20.0),
             "looking for peers (0 of at least 3): 6 found in 10 s: 3 recently called, 1 no address; "
             "1 came to nothing: 1 timeout; 1 being called; 1 static, next in 0 s",
         )
+        world.peers = {ident(9): True}  # who is here is not called next
+        self.assertTrue((world.dialer.looking(world.peers, world.seats, 30.0) or "").endswith("; 1 static"))
         world.peers = {ident(number): True for number in (5, 6, 7)}
-        self.assertIsNone(world.dialer.looking(world.seats, 30.0))
+        self.assertIsNone(world.dialer.looking(world.peers, world.seats, 40.0))
         world.peers.clear()
-        self.assertIsNone(world.dialer.looking(world.seats, 35.0))
-        self.assertIn("nobody found in 10 s", world.dialer.looking(world.seats, 40.0) or "")
+        self.assertIsNone(world.dialer.looking(world.peers, world.seats, 45.0))
+        self.assertIn("nobody found in 10 s", world.dialer.looking(world.peers, world.seats, 50.0) or "")
 
     def test_cause_words(self) -> None:
         self.assertEqual(Cause.TOO_MANY_PEERS.words, DisconnectReason.TOO_MANY_PEERS.words)
