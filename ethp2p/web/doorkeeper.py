@@ -7,15 +7,18 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, IProtocolFactory
-from twisted.internet.protocol import Protocol
+from twisted.internet.interfaces import IAddress, IDelayedCall, IHalfCloseableProtocol, IProtocol, IProtocolFactory
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ethp2p.errors import P2PError
 
 #: Most connections at one time, WebSockets among them.
 MAX_CONNECTIONS = 128
+#: Seconds that a client which has nothing more to say has for its answer.  It may as well be gone: nobody can tell.
+PATIENCE = 60.0
 #: Seconds that a stopping server gives its clients to read what they asked for.
 GOODBYE = 1.0
 
@@ -30,10 +33,21 @@ class Visitor(ProtocolWrapper):
     One connection.
     """
 
+    _end: IDelayedCall | None = None
+
     def readConnectionLost(self) -> None:
         """They have nothing more to say, as at the end of a pipe, but may wait for the answer."""
+        if self._end is None:
+            factory: Any = self.factory
+            self._end = factory.reactor.callLater(PATIENCE, lambda: self.abortConnection())
         protocol: Any = self.wrappedProtocol
         protocol.readConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The end."""
+        if self._end is not None and self._end.active():
+            self._end.cancel()
+        super().connectionLost(reason)
 
     def writeConnectionLost(self) -> None:
         """Never: we do not close our half alone."""
@@ -55,7 +69,7 @@ class Doorkeeper(WrappingFactory):
 
     def __init__(self, door: IProtocolFactory, reactor: Any) -> None:
         super().__init__(door)
-        self._reactor = reactor
+        self.reactor = reactor
         self._empty: Deferred[None] | None = None
 
     def logPrefix(self) -> str:
@@ -80,7 +94,7 @@ class Doorkeeper(WrappingFactory):
             done.callback(None)
             return done
         self._empty = done
-        last = self._reactor.callLater(GOODBYE, self._abort)
+        last = self.reactor.callLater(GOODBYE, self._abort)
         for protocol in tuple(self.protocols):
             if not protocol.disconnecting:
                 protocol.unregisterProducer()

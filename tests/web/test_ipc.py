@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.errors import ConfigError
 from ethp2p.events import PeerAdded
 from ethp2p.web import IPCService
-from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, CannotListen
+from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, PATIENCE, CannotListen
 from ethp2p.web.http import MAX_BODY
 from ethp2p.web.ipc import LONGEST, clear
 from ethp2p.web.service import nodeRegistry
@@ -167,6 +167,16 @@ class StreamTests(_Home):
         line.resumeProducing()
         self.assertEqual(len(self.caller.texts()), 1)
         self.assertTrue(self.caller.transport.disconnecting)
+
+    def test_a_pipe_that_ends_and_an_answer_that_does_not_come(self) -> None:
+        given_up: list[object] = []
+        self.registry.register("never", lambda: Deferred(given_up.append))
+        self.caller.send(b'{"jsonrpc":"2.0","id":1,"method":"never"}')
+        close_half(self.caller.protocol)
+        self.reactor.advance(PATIENCE)
+        self.assertTrue(self.caller.transport.disconnected)
+        self.caller.lose()
+        self.assertEqual(len(given_up), 1)
 
     def test_a_pipe_that_ends_with_nothing_to_answer(self) -> None:
         self.caller.send(VERSION[:10])

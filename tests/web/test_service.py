@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.web import WebService
-from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, CannotListen
+from ethp2p.web.doorkeeper import GOODBYE, MAX_CONNECTIONS, PATIENCE, CannotListen
 from ethp2p.web.facade import Finding
 from tests.web.support import Client, FakeNode, close_half
 
@@ -60,6 +60,19 @@ class WebServiceTests(SynchronousTestCase):
         later.callback("now")
         self.assertEqual(client.response().json["result"], "now")
         self.assertTrue(client.transport.disconnecting)
+
+    def test_who_has_nothing_more_to_say_does_not_wait_for_ever(self) -> None:
+        given_up: list[object] = []
+        self.service.registry.register("never", lambda: Deferred(given_up.append))
+        client = self.connect(self.start())
+        body = b'{"jsonrpc":"2.0","id":1,"method":"never"}'
+        client.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        client.send(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        close_half(client.protocol)
+        self.reactor.advance(PATIENCE)
+        self.assertTrue(client.transport.disconnected)
+        self.lose(client)
+        self.assertEqual(len(given_up), 1)
 
     def test_who_has_nothing_more_to_say_is_closed(self) -> None:
         factory = self.start()
