@@ -124,10 +124,10 @@ def _http(value: object) -> str:
         return ""
     text = _endpoint(value)
     kind, *rest = re.split(r"(?<!\\):", text)
-    loopback = {"tcp": "127.0.0.1", "tcp6": r"\:\:1"}.get(kind)
+    ours_alone = {"tcp": "interface=127.0.0.1", "tcp6": r"interface=\:\:1", "unix": "mode=600"}.get(kind, "")
     positional = [part for part in rest if "=" not in part]
-    stated = len(positional) > 1 or any(part.startswith("interface=") for part in rest)
-    return text if stated or loopback is None else f"{text}:interface={loopback}"
+    stated = len(positional) > 1 or any(part.split("=")[0] == ours_alone.split("=")[0] for part in rest)
+    return text if stated or not ours_alone else f"{text}:{ours_alone}"
 
 
 def _network(value: object) -> str:

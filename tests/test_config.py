@@ -75,7 +75,9 @@ class ValueTests(SynchronousTestCase):
             ("http", "tcp6:1", "tcp6:1:interface=\\:\\:1"),
             ("http", "tcp:1:interface=0.0.0.0", "tcp:1:interface=0.0.0.0"),
             ("http", "tcp:1:0.0.0.0", "tcp:1:0.0.0.0"),
-            ("http", "unix:/run/ethp2p.sock", "unix:/run/ethp2p.sock"),
+            ("http", "unix:/run/ethp2p.sock", "unix:/run/ethp2p.sock:mode=600"),
+            ("http", "unix:/run/ethp2p.sock:mode=660", "unix:/run/ethp2p.sock:mode=660"),
+            ("http", "unix:/run/ethp2p.sock:660:backlog=9", "unix:/run/ethp2p.sock:660:backlog=9"),
         ]
         for field, value, expected in table:
             with self.subTest(field=field, value=value):
