@@ -135,14 +135,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             given = _parser().parse_args(words)
             status = int(given.function(given) or 0)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as with >&-
+            sys.stdout.flush()
     except SystemExit as left:
         return left.code if isinstance(left.code, int) else int(left.code is not None)
     except P2PError as error:
         print("ethp2p:", " ".join(str(error).split()), file=sys.stderr)
         return 3 if isinstance(error, running.NotReached) else 1
-    except BrokenPipeError:  # the reader has seen enough, as in "ethp2p networks | head -1"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if sys.stdout is not None:  # what is left cannot be written either
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # the reader has seen enough, as in "ethp2p networks | head -1"
+            print(f"ethp2p: {error.filename or 'stdout'}: {error.strerror}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

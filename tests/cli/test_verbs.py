@@ -178,6 +178,18 @@ class VerbTests(VerbCase):
         check = f"import sys; {imports}; sys.exit('twisted.internet.reactor' in sys.modules)"
         self.assertEqual(subprocess.run([sys.executable, "-c", check], check=False, env=ENVIRONMENT).returncode, 0)
 
+    def test_nowhere_to_write(self) -> None:
+        """A result that cannot be written is a failure, and one line; who closed stdout wants none."""
+        run = f"{sys.executable} -c 'import sys; from ethp2p.cli import main; sys.exit(main())' networks"
+        for where, status, words in [
+            ("1</dev/null", 1, "ethp2p: stdout: Bad file descriptor\n"),
+            (">&-", 0, ""),
+        ]:
+            done = subprocess.run(
+                f"{run} {where}", shell=True, check=False, capture_output=True, text=True, env=ENVIRONMENT
+            )
+            self.assertEqual((done.returncode, done.stderr), (status, words))
+
 
 class ShowTests(SynchronousTestCase):
     def record(self) -> Record:
