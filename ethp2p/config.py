@@ -24,7 +24,7 @@ from ethp2p import enode, networks
 from ethp2p.crypto.keys import PrivateKey, load_key, save_key
 from ethp2p.dnsdisc import parse_url
 from ethp2p.enode import Netrestrict
-from ethp2p.errors import ConfigError, P2PError
+from ethp2p.errors import ConfigError
 from ethp2p.nat.setting import Setting
 from ethp2p.networks import Network
 from ethp2p.peers.patterns import Pattern
@@ -116,7 +116,21 @@ def _endpoint(value: object) -> str:
         serverFromString(cast(Any, None), text)  # parsed only; listening comes later
     except Exception as error:  # noqa: BLE001  each kind of endpoint fails in its own way
         raise ConfigError(f"not a server endpoint: {' '.join(str(error).split())}") from None
+    found = _tcp(text)
+    if found is not None and not 0 <= found[1] <= 0xFFFF:
+        raise ConfigError(f"port {found[1]} is not a number from 0 to 65535")
     return text
+
+
+def _tcp(endpoint: str) -> tuple[str, int] | None:
+    """Interface and port of an endpoint that can be parsed; None when it has nothing to do with TCP."""
+    kind, *parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", endpoint)]
+    if kind not in ("tcp", "tcp6"):
+        return None
+    named = dict(part.split("=", 1) for part in parts if "=" in part)
+    plain = [part for part in parts if "=" not in part]
+    everywhere = "::" if kind == "tcp6" else "0.0.0.0"
+    return named.get("interface", plain[1] if len(plain) > 1 else "") or everywhere, int(named.get("port") or plain[0])
 
 
 def _http(value: object) -> str:
@@ -193,12 +207,8 @@ def _list(convert: Callable[[str], Any]) -> Callable[[object], tuple[Any, ...] |
 
 
 def _dns(value: object) -> str:
-    text = _text(value)
-    try:
-        parse_url(text)
-    except P2PError as error:
-        raise ConfigError(f"{text!r}: {error}") from None
-    return text
+    parse_url(_text(value))
+    return _text(value)
 
 
 def _nat(value: object) -> str:
@@ -553,16 +563,7 @@ class NodeConfig:
 
     def udp_addresses(self) -> list[tuple[str, int]]:
         """Interface and port of each TCP endpoint to listen on: where to speak UDP."""
-        found = []
-        for endpoint in self.listen:
-            kind, *parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", endpoint)]
-            named = dict(part.split("=", 1) for part in parts if "=" in part)
-            plain = [part for part in parts if "=" not in part]
-            if kind in ("tcp", "tcp6"):
-                everywhere = "::" if kind == "tcp6" else "0.0.0.0"
-                port = named.get("port") or plain[0]
-                found.append((named.get("interface", plain[1] if len(plain) > 1 else "") or everywhere, int(port)))
-        return found
+        return [found for found in map(_tcp, self.listen) if found is not None]
 
     def key_file(self) -> Path | None:
         """Where the node's key is kept; None when it was given itself."""
