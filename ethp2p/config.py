@@ -289,7 +289,7 @@ def _setting(
         except ConfigError as error:
             if convert is _peer:  # its errors name the text themselves
                 raise ConfigError(f"{name} {error}") from None
-            shown = HIDDEN if convert in _SECRET else repr(value)
+            shown = HIDDEN if convert in _SECRET else repr(str(value) if isinstance(value, Path) else value)
             raise ConfigError(f"{name} {shown}: {error}") from None
 
     converter = _each(named) if many else named

@@ -135,6 +135,7 @@ class ValueTests(SynchronousTestCase):
             ("nodekey", 5, "nodekey (hidden): not a text"),
             ("network", "x" * 256, "network 'xxx"),
             ("chain", "x" * 256, "chain 'xxx"),
+            ("datadir", Path("~nobody.here/x"), "datadir '~nobody.here/x': no home directory is known here"),
             ("datadir", "a\0b", "datadir 'a\\x00b': not a path"),
             ("peer_store", "", "peer-store (hidden): not a path"),
         ]
