@@ -118,7 +118,7 @@ class Sessions(Service):
         self._met = met
         self._ban = ban
         self._standings: dict[ISession, Standing] = {}
-        self._empty: Deferred[None] | None = None
+        self._empty: list[Deferred[None]] = []  # for the last session to be over
 
     def __len__(self) -> int:
         return len(self._standings)
@@ -294,9 +294,10 @@ class Sessions(Service):
         if standing.ready:
             self._met(session)
         self._ended()
-        if not self._standings and self._empty is not None:
-            empty, self._empty = self._empty, None
-            empty.callback(None)
+        if not self._standings:
+            empty, self._empty = self._empty, []
+            for each in empty:
+                each.callback(None)
 
     def sendAway(self, session: ISession, rule: Rule, detail: str) -> None:
         """Disconnect a peer for which a rule leaves no place any more.  Does nothing when it is gone."""
@@ -315,7 +316,7 @@ class Sessions(Service):
         if not self._standings:
             gone.callback(None)
             return gone
-        self._empty = gone
+        self._empty.append(gone)
         for session in self:
             session.disconnect(DisconnectReason.CLIENT_QUITTING)
         return gone

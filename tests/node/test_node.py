@@ -292,6 +292,17 @@ class StoppingTests(SynchronousTestCase):
         town.node(2, staticPeers=[town.address(1)])
         town.network.run_until(lambda: diary.of(PeerStatus), limit=10.0)
 
+    def test_stopped_twice(self) -> None:
+        """By its owner and by the program that ends: both hear when it is over, and neither has to wait longer."""
+        town = Town()
+        one, _ = town.node(1)
+        two, _ = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: one.ethPeers() and two.ethPeers())
+        stopping = [two.stopService(), two.stopService()]
+        town.network.advance(1.0)
+        for each in stopping:
+            self.successResultOf(each)
+
     def test_leaves_the_chain_alone(self) -> None:
         """A stopped node hears nothing of a chain that others use on, and does not keep them from it."""
         town, chain = Town(), small_chain(1)
