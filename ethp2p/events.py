@@ -250,18 +250,30 @@ class Subscription:
             self._some.cancel()
 
 
+@attrs.define(eq=False)
+class _Place:
+    """A subscriber's; None in it once it has left."""
+
+    sink: IEventSink | None
+
+
 class Feed:
     """
-    Carries events to its subscribers, at once and in order.  A subscriber that raises is logged, and the
-    others still hear.
+    Carries events to its subscribers, at once and in order: what one of them causes by what it hears is told when
+    all have heard that.  A subscriber that raises is logged, and the others still hear.
     """
 
     #: Most subscribers at one time: more means that somebody forgets to unsubscribe.
     MAX_SUBSCRIBERS = 64
+    #: Most events of which each was caused by hearing the one before: more means that they go round in circles.
+    MAX_CAUSED = 64
     _log = Logger()
 
     def __init__(self) -> None:
-        self._sinks: list[IEventSink] = []
+        self._sinks: list[_Place] = []
+        #: Events that wait until the one being told is told, and how many led to each; None when none is being told.
+        self._waiting: deque[tuple[object, int]] | None = None
+        self._caused = 0
 
     def subscribe(self, sink: IEventSink) -> Callable[[], None]:
         """
@@ -272,11 +284,13 @@ class Feed:
         """
         if len(self._sinks) >= self.MAX_SUBSCRIBERS:
             raise RuntimeError(f"more than {self.MAX_SUBSCRIBERS} subscribers to one feed")
-        self._sinks.append(sink)
+        place = _Place(sink)
+        self._sinks.append(place)
 
         def unsubscribe() -> None:
-            if sink in self._sinks:
-                self._sinks.remove(sink)
+            place.sink = None
+            if place in self._sinks:
+                self._sinks.remove(place)
 
         return unsubscribe
 
@@ -293,9 +307,28 @@ class Feed:
         return subscription
 
     def publish(self, event: object) -> None:
-        """Tell everybody."""
-        for sink in tuple(self._sinks):
+        """
+        Tell everybody.
+
+        @raise RuntimeError: a subscriber causes it by what it hears, and did L{MAX_CAUSED} times in a row.
+        """
+        if self._waiting is not None:
+            if self._caused >= self.MAX_CAUSED:
+                raise RuntimeError(f"{self.MAX_CAUSED} events in a row, each caused by hearing the one before")
+            self._waiting.append((event, self._caused + 1))
+            return
+        self._waiting = deque([(event, 0)])
+        try:
+            while self._waiting:
+                told, self._caused = self._waiting.popleft()
+                self._tell(told)
+        finally:
+            self._waiting = None
+
+    def _tell(self, event: object) -> None:
+        for place in tuple(self._sinks):
             try:
-                sink.eventHappened(event)
+                if place.sink is not None:  # one who heard before may have unsubscribed it
+                    place.sink.eventHappened(event)
             except Exception:  # noqa: BLE001  one deaf listener must not stop the node
                 self._log.failure("event sink failed on {event}", event=type(event).__name__)
