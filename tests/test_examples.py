@@ -17,6 +17,7 @@ from ethp2p import networks
 from ethp2p.chain import fetch_blocks
 from ethp2p.errors import Offence, RemoteProtocolError
 from ethp2p.events import OffenceBooked
+from ethp2p.sandbox.chainmaker import ChainMaker
 from tests.node.support import Town
 
 TOP = Path(__file__).resolve().parent.parent
@@ -54,12 +55,23 @@ class ExampleTests(SynchronousTestCase):
             out.getvalue().splitlines(), [f"{one.number} {one.hash.hex()} {one.timestamp}" for one in expected]
         )
 
+    def test_nobody_there(self) -> None:
+        """Who asks somebody that is not there is told why nothing comes, and the program ends."""
+        town = Town()
+        self.patch(networks, "named", lambda name: town.ethereum)
+        town.network.host("10.0.0.1")
+        running = self.load("embed.py")["newest_headers"](town.network.host("10.0.0.2"), "town", town.address(1).url)
+        ending = self.assertRaises(SystemExit, town.network.wait_for, Deferred.fromCoroutine(running))
+        self.assertIn("Nobody listens at its address", str(ending.code))
+
     def test_script(self) -> None:
         """The liar meets us, lies, and is found out."""
         town = Town(blocks=3)
+        directory = Path(self.mktemp())
+        ChainMaker(b"town").write(directory, [block for block, _ in town.blocks])
         out = io.StringIO()
         with redirect_stdout(out):
-            lying = self.load("script.py")["lie"](town.network.host("127.0.0.1"), "30303", town.chain(3))
+            lying = self.load("script.py")["lie"](town.network.host("127.0.0.1"), "30303", str(directory))
             liar = town.network.wait_for(Deferred.fromCoroutine(lying))
         self.assertIn("enode://", out.getvalue())
         self.assertEqual(out.getvalue().strip(), liar.local.node.url)

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from twisted.internet import task
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
 
 from ethp2p import enode, networks
 from ethp2p.chain import MemoryChain
@@ -18,7 +18,10 @@ async def newest_headers(reactor: Any, network: str, url: str, amount: int = 5) 
     chain = MemoryChain(networks.named(network))
     node = Node(reactor, PrivateKey.generate(), chain, staticPeers=[enode.Node.parse(url)])
     node.startService()
-    peer = await node.whenEthPeer()
+    try:
+        peer = await node.whenEthPeer().addTimeout(30.0, reactor)
+    except TimeoutError:
+        sys.exit(node.household.explain(url).verdict)
     for header in await peer.getBlockHeaders(peer.head_hash, amount, reverse=True):
         print(header.number, header.hash.hex(), header.timestamp)
     await node.stopService()

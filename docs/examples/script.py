@@ -1,6 +1,7 @@
 """
 A peer that lies: it tells the truth in Hello and Status, and then answers every question for headers with a chain
-that does not link.  python script.py PORT, and see whether your client notices.
+that does not link.  python script.py PORT DIR, with genesis.json and chain.rlp in DIR, and see whether your client
+notices.
 """
 
 import sys
@@ -10,8 +11,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 
-from ethp2p import networks
-from ethp2p.chain import MemoryChain
+from ethp2p.chain import load_chain
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.eth import EthProtocol, messages
 from ethp2p.node import Node
@@ -25,10 +25,9 @@ class Liar(EthProtocol):
         return honest
 
 
-async def lie(reactor: Any, port: str, chain: MemoryChain | None = None) -> Node:
-    chain = chain or MemoryChain(networks.named("mainnet"))
+async def lie(reactor: Any, port: str, directory: str) -> Node:
     listen = [TCP4ServerEndpoint(reactor, int(port), interface="127.0.0.1")]
-    node = Node(reactor, PrivateKey.generate(), chain, listen=listen, ethProtocol=Liar)
+    node = Node(reactor, PrivateKey.generate(), load_chain(directory), listen=listen, ethProtocol=Liar)
     node.startService()
     await node.listening.started
     print(node.local.node.url)
