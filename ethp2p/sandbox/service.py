@@ -38,6 +38,8 @@ FIRST_BLOCKS = 16
 FOLLOW_PERIOD = 0.5
 #: Seconds between two tables.
 TABLE_PERIOD = 5.0
+#: Who is none of the five: anybody on this machine may call them.
+GUEST = "guest"
 
 
 @attrs.define
@@ -188,29 +190,35 @@ class Sandbox(OrderedService):
         """What a player's node tells."""
         name = player.part.name
         if isinstance(event, PeerStatus):
-            other = self._ids[event.peer.node_id]
+            other = self._ids.get(event.peer.node_id)
             version = event.status["version"]
-            self.evidence.met[self._pair(name, other)] = version
+            if other is not None:
+                self.evidence.met[self._pair(name, other)] = version
             if not event.peer.inbound:  # each meeting is told once, by the one that called
-                self._report.met(self._now(), name, other, f"eth/{version}", event.peer)
+                self._report.met(self._now(), name, other or GUEST, f"eth/{version}", event.peer)
+            elif other is None:
+                self._report.met(self._now(), GUEST, name, f"eth/{version}", event.peer)
         elif isinstance(event, PeerDropped):
             self._dropped(name, event)
         elif isinstance(event, RequestDone):
             player.requests += 1
             player.failed += event.result != "ok"
             player.round_trips.append(event.rtt)
-            if event.result == "ok" and event.items:
-                self.evidence.verified[name, self._ids[event.peer.node_id]].add(event.message)
+            other = self._ids.get(event.peer.node_id)
+            if event.result == "ok" and event.items and other is not None:
+                self.evidence.verified[name, other].add(event.message)
 
     def _pair(self, one: str, other: str) -> tuple[str, str]:
         first, second = sorted((one, other), key=list(self.players).index)
         return first, second
 
     def _dropped(self, name: str, event: PeerDropped) -> None:
-        other = self._ids[event.peer.node_id]
+        other = self._ids.get(event.peer.node_id)
         if not self.running or event.reason is DisconnectReason.ALREADY_CONNECTED:  # both had called at once
             return
-        if self.players[other].part.stranger:
+        if other is None:
+            self._report.refused(self._now(), GUEST, name, event)
+        elif self.players[other].part.stranger:
             self.evidence.refused[self._pair(name, other)] = event.detail
             self._report.refused(self._now(), other, name, event)
         elif not self.players[name].part.stranger:

@@ -7,8 +7,13 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.trial.unittest import SynchronousTestCase
 
+from ethp2p import enode, networks
+from ethp2p.chain import MemoryChain
+from ethp2p.crypto.keys import PrivateKey
+from ethp2p.node import Node
 from ethp2p.sandbox.cast import CAST, meetings
 from ethp2p.sandbox.service import Sandbox
 from ethp2p.sandbox.verdict import DOWNLOADS, Evidence, missing
@@ -99,6 +104,38 @@ class SandboxTests(SynchronousTestCase):
         [refusal, *_] = [line for line in lines if "refused" in line and "->" in line]
         self.assertIn("genesis", refusal)
         self.assertIn("is not ours", refusal)
+        network.wait_for(sandbox.stopService(), limit=20.0)
+
+    def test_guests(self) -> None:
+        """A peer from outside is met, asked and seen off like the five, and is no matter of the verdict."""
+        network = MemoryNetwork(start=1000.0)
+        host = network.host("127.0.0.1")
+        out = io.StringIO()
+        sandbox = Sandbox(host, out=out)
+        sandbox.startService()
+        network.advance(5.0)
+        anna = sandbox.players["anna"]
+        url, chain = anna.node.local.node.url, anna.chain
+        key = PrivateKey.parse(bytes([1]) * 32)
+        listen = [TCP4ServerEndpoint(host, 30000, interface="127.0.0.1")]
+        guest = Node(host, key, chain, listen=listen, staticPeers=[enode.Node.parse(url)], client="visitor")
+        other = Node(host, PrivateKey.parse(bytes([2]) * 32), MemoryChain(networks.named("mainnet")))
+        for node in (guest, other):
+            node.startService()
+        network.wait_for(guest.whenEthPeer())
+        other.addPeer(enode.Node.parse(url))
+        sandbox.players["dan"].node.addPeer(enode.Node(key.public_key, "127.0.0.1", 30000))
+        network.advance(5.0)
+        for node in (guest, other):
+            network.wait_for(node.stopService())
+        network.advance(20.0)
+        sandbox.judge()
+        self.assertEqual(missing(sandbox.evidence), [])
+        lines = [line for line in out.getvalue().splitlines() if "guest" in line]
+        self.assertEqual(len([line for line in lines if "guest -> anna  met      visitor" in line]), 1)
+        self.assertEqual(len([line for line in lines if "dan -> guest met      visitor" in line]), 1)
+        self.assertEqual(len([line for line in lines if "guest -> anna  parted   visitor" in line]), 1)
+        self.assertTrue([line for line in lines if "guest -> anna  refused" in line and "is not ours" in line])
         network.wait_for(sandbox.stopService(), limit=20.0)
 
     def test_repeats(self) -> None:
