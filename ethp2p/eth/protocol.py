@@ -328,9 +328,9 @@ class EthFactory:
         except KeyError as error:
             raise ConfigError(f"eth/{error.args[0]} is not spoken here") from None
         self.chain = chain
-        self.observer = observer or SilentObserver()
+        self.observer = SilentObserver() if observer is None else observer
         self._protocol = protocol
-        self.wheel = wheel or WheelTimer(clock)
+        self.wheel = WheelTimer(clock) if wheel is None else wheel  # one without calls is false
         self.requestBurst, self.requestRate = requestBurst, requestRate
         self.protocols: set[EthProtocol] = set()
         self.served = self.timeouts = self.blocksAnnounced = 0

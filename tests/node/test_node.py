@@ -271,6 +271,16 @@ class StoppingTests(SynchronousTestCase):
         self.assertEqual(one.traffic.connections, 0)
         town.network.run_until(lambda: two.of(DialFailed), limit=10.0)  # nobody listens there any more
 
+    def test_clean_reactor(self) -> None:
+        """Once a node has stopped, with a peer or in the middle of calls, nothing of it waits on the reactor."""
+        town = Town()
+        host = town.network.host("10.0.0.1")
+        one, _ = town.node(1, host=host, staticPeers=[town.address(3)])
+        _, two = town.node(2, staticPeers=[town.address(1)])
+        town.network.run_until(lambda: two.of(PeerStatus))
+        town.network.wait_for(one.stopService(), limit=STOP_DEADLINE)
+        self.assertEqual(host.getDelayedCalls(), [])
+
     def test_deaf_peers(self) -> None:
         """Peers that are gone without a word, and strangers in the handshake, do not keep a node from stopping."""
         town = Town()
