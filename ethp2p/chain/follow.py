@@ -22,6 +22,8 @@ from ethp2p.limits import Clock
 BATCH = 64
 #: How many of our newest blocks a peer is asked for at first contact, to see that it is on our branch.
 OVERLAP = 32
+#: Seconds to wait for one peer before the next one is asked, too.
+PATIENCE = 10.0
 
 
 class OtherBranch(P2PError):
@@ -60,7 +62,8 @@ async def fetch_blocks(
 
 class Follower(Service):
     """
-    Asks the peers in turn for the blocks after our head, checks them, and appends them.
+    Asks the peers in turn for the blocks after our head, checks them, and appends them.  One that is slow is left to
+    its time, and keeps the others waiting for L{PATIENCE} seconds at most.
 
     There is no choice between branches here: the first chain that grows on our head is followed.  For chains
     whose blocks come from one place.
@@ -90,6 +93,7 @@ class Follower(Service):
         self._period = period
         self._receipts = receipts
         self._met: WeakSet[EthProtocol] = WeakSet()
+        self._asked: dict[EthProtocol, Deferred[None]] = {}
         self._round: Deferred[None] | None = None
         self._next: Any = None
         self._stopped = False
@@ -102,11 +106,13 @@ class Follower(Service):
         self._begin()
 
     def stopService(self) -> None:
-        """Give up the round under way."""
+        """Give up what is under way."""
         super().stopService()
         self._stopped = True
         if self._next is not None and self._next.active():
             self._next.cancel()
+        for asked in list(self._asked.values()):
+            asked.cancel()
         if self._round is not None:
             self._round.cancel()
 
@@ -122,11 +128,32 @@ class Follower(Service):
 
     async def _ask_all(self) -> None:
         for peer in list(self._peers()):
-            try:
-                while not self._stopped and await self.catchUp(peer) == BATCH:
-                    pass
-            except P2PError as error:  # the session has booked what is the peer's fault
-                self._log.debug("following stopped at a peer: {why}", why=str(error))
+            if peer not in self._asked:
+                await self._patiently(peer)
+
+    def _patiently(self, peer: EthProtocol) -> Deferred[None]:
+        """Ask one peer.  @return: fires when it has given all, or when that takes too long."""
+        waited: Deferred[None] = Deferred(lambda _: late.cancel())
+        late: Any = self._clock.callLater(PATIENCE, waited.callback, None)
+        asked = self._asked[peer] = Deferred.fromCoroutine(self._exhaust(peer))
+
+        def over(_: object) -> None:
+            del self._asked[peer]
+            if late.active():
+                late.cancel()
+                waited.callback(None)
+
+        asked.addErrback(lambda failure: failure.trap(CancelledError) and None)
+        asked.addErrback(lambda failure: self._log.failure("following failed at a peer", failure))
+        asked.addBoth(over)
+        return waited
+
+    async def _exhaust(self, peer: EthProtocol) -> None:
+        try:
+            while not self._stopped and await self.catchUp(peer) == BATCH:
+                pass
+        except P2PError as error:  # the session has booked what is the peer's fault
+            self._log.debug("following stopped at a peer: {why}", why=str(error))
 
     async def catchUp(self, peer: EthProtocol) -> int:
         """

@@ -8,8 +8,56 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.blocks import Header
 from ethp2p.chain import Follower
-from ethp2p.chain.follow import BATCH
+from ethp2p.chain.follow import BATCH, PATIENCE
+from ethp2p.eth import EthProtocol, messages
 from tests.node.support import Town
+
+
+class Slow(EthProtocol):
+    """Gives one block at a time, and each after long thought."""
+
+    def answer(self, request: messages.Request) -> messages.Message:
+        whole = super().answer(request)
+        if isinstance(whole, messages.BlockBodies):
+            return messages.BlockBodies(whole.request_id, whole.items[:1])
+        return whole
+
+    def messageReceived(self, code: int, payload: bytes) -> None:
+        think = 9.0 if self.status else 0.0
+        self.factory.wheel.call_later(think, lambda: super(Slow, self).messageReceived(code, payload))
+
+
+class SlowPeerTests(SynchronousTestCase):
+    def test_others_are_asked(self) -> None:
+        """A peer that takes nine seconds for each block does not keep those of the others away."""
+        town = Town(blocks=20)
+        town.node(1, blocks=20, ethProtocol=Slow)
+        town.node(2, blocks=20)
+        chain = town.chain()
+        node, _ = town.node(3, chain=chain, staticPeers=[town.address(1)])
+        slow = town.network.wait_for(node.whenEthPeer())
+        follower = Follower(chain, node.ethPeers, town.network.clock)
+        follower.startService()
+        town.network.advance(0.1)
+        node.addPeer(town.address(2))
+        town.network.run_until(lambda: chain.head().number == 20, limit=PATIENCE + 5.0)
+        self.assertIn(slow, node.ethPeers())
+        follower.stopService()
+        self.assertEqual(follower._asked, {})
+        before = follower.appended
+        town.network.advance(300.0)
+        self.assertEqual(follower.appended, before)
+
+    def test_alone(self) -> None:
+        """What a slow peer gives is taken, too."""
+        town = Town(blocks=3)
+        town.node(1, blocks=3, ethProtocol=Slow)
+        chain = town.chain()
+        node, _ = town.node(2, chain=chain, staticPeers=[town.address(1)])
+        town.network.wait_for(node.whenEthPeer())
+        follower = Follower(chain, node.ethPeers, town.network.clock)
+        follower.startService()
+        town.network.run_until(lambda: chain.head().number == 3, limit=60.0)
 
 
 class StoppingTests(SynchronousTestCase):
