@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IConsumer
 from twisted.web.client import Agent, readBody
 from twisted.web.http_headers import Headers
@@ -23,7 +24,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from tests.interop import toolchain
-from tests.interop.process import Child, Finished, PeerFailed, free_port, run
+from tests.interop.process import Child, Finished, PeerFailed, free_port, run, until
 
 #: Seconds that a peer may take from its start to its first answer.
 START = 90.0
@@ -210,11 +211,18 @@ class EthereumjsClient:
         self = cls(Child(argv, folder), f"http://127.0.0.1:{rpc}")
         try:
             await self.child.until(lambda line: "Client started successfully" in line or None, START)
-            self.enode = (await self.rpc("admin_nodeInfo"))["enode"]
+            self.enode = await until(self._own_enode, START)
         except BaseException:
             await self.stop()
             raise
         return self
+
+    async def _own_enode(self) -> Any:
+        """None while it does not listen: on a busy machine it says that it has started before it does."""
+        try:
+            return (await self.rpc("admin_nodeInfo"))["enode"]
+        except ConnectionRefusedError:
+            return None
 
     async def rpc(self, method: str, *params: Any) -> Any:
         """Call a method of its JSON-RPC."""
