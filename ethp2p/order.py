@@ -7,9 +7,9 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import AlreadyCalled, AlreadyCancelled
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ethp2p.limits import Clock
 
@@ -36,21 +36,32 @@ class OrderedService(MultiService):
 
     async def _stop(self) -> None:
         for service in reversed(list(self)):
-            stopping: Deferred[Any] = maybeDeferred(service.stopService)
-            try:
-                await self._bounded(stopping)
-            except Exception:  # noqa: BLE001  one that fails to stop must not keep the others from it
-                self._log.failure("{name} did not stop well", name=self._name(service))
+            await self._bounded(service)
 
-    async def _bounded(self, stopping: Deferred[Any]) -> None:
-        late = self._clock.callLater(STOP_DEADLINE, stopping.cancel)
-        try:
-            await stopping
-        finally:
-            try:
+    def _bounded(self, service: IService) -> Deferred[None]:
+        """Stop one.  @return: fires when that is done, has failed, or has taken too long."""
+        stopping: Deferred[Any] = maybeDeferred(service.stopService)
+        over: Deferred[None] = Deferred(lambda _: leaveBehind())
+
+        def leaveBehind() -> None:
+            if late.active():
                 late.cancel()
-            except (AlreadyCalled, AlreadyCancelled):
-                self._log.warn("a service took more than {seconds} s to stop", seconds=STOP_DEADLINE)
+            self._log.warn("{name} takes too long to stop, and is left behind", name=self._name(service))
+            stopping.cancel()
+            over.callback(None)
+
+        def failed(failure: Failure) -> None:  # and must not keep the others from stopping
+            if late.active() or not failure.check(CancelledError):
+                self._log.failure("{name} did not stop well", failure, name=self._name(service))
+
+        def ended(_: object) -> None:
+            if late.active():
+                late.cancel()
+                over.callback(None)
+
+        late: Any = self._clock.callLater(STOP_DEADLINE, leaveBehind)
+        stopping.addErrback(failed).addCallback(ended)
+        return over
 
     def _name(self, service: IService) -> str:
         return type(service).__name__
