@@ -1,7 +1,7 @@
 """
 What happens in a node, as frozen values, and the feed that carries them to whoever listens.
 
-Field names follow the event schema of the documentation: never renamed, only added to.
+Classes and their fields are never renamed, only added to.
 """
 
 from __future__ import annotations
