@@ -151,14 +151,20 @@ class Node(OrderedService):
     def stopService(self) -> Deferred[None]:
         """Let nobody in, call nobody, say goodbye.  Fires when all is over."""
         self._unobserve()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.errback(NodeStopped())
+        self._disappoint()
 
         def leaveTheClock(result: None) -> None:
+            self._disappoint()  # those who lost a peer by this, and wait for another
             self._wheel.stop()
 
         return super().stopService().addCallback(leaveTheClock)
+
+    def _disappoint(self) -> None:
+        """Tell all who wait for a peer now, each of whom may wait again or cancel others, that there is none."""
+        for one in tuple(self._waiting):
+            if one in self._waiting:
+                self._waiting.remove(one)
+                one.errback(NodeStopped())
 
     def _nowListening(self, ports: list[Any]) -> list[Any]:
         address: Any = ports[0].getHost() if ports else None

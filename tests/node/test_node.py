@@ -4,7 +4,9 @@ Whole nodes on a memory network: meeting, refusing, calling again, stopping.
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import SynchronousTestCase
@@ -137,6 +139,38 @@ class MeetingTests(SynchronousTestCase):
         town.network.wait_for(one.stopService())
         for each in waiting:
             self.failureResultOf(each, NodeStopped)
+
+    def test_waiting_while_it_stops(self) -> None:
+        """Who loses its peer because the node stops, and waits for another, is told as well."""
+        town = Town()
+        town.node(2)
+        one, _ = town.node(1, staticPeers=[town.address(2)])
+        parted: list[str] = []
+
+        async def work() -> None:
+            while True:
+                peer = await one.whenEthPeer()
+                gone = one.feed.queue(1, PeerDropped)
+                await gone.whenSome()
+                parted.append(peer.session.client)
+
+        working = Deferred.fromCoroutine(work())
+        town.network.run_until(one.ethPeers)
+        town.network.wait_for(one.stopService())
+        self.assertEqual(len(parted), 1)
+        self.failureResultOf(working, NodeStopped)
+
+    def test_waiting_for_each_other(self) -> None:
+        """Of those who wait when the node stops one may cancel another, or wait again."""
+        town = Town()
+        one, _ = town.node(1)
+        first, second = one.whenEthPeer(), one.whenEthPeer()
+        again: list[Deferred[Any]] = []
+        first.addErrback(lambda _: (second.cancel(), again.append(one.whenEthPeer())))
+        town.network.wait_for(one.stopService())
+        self.successResultOf(first)
+        self.failureResultOf(second, CancelledError)
+        self.failureResultOf(again[0], NodeStopped)
 
     def test_waiting_while_others_send_it_away(self) -> None:
         """Who waits for a peer is not given one that another who waited has disconnected."""
