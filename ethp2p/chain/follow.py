@@ -93,6 +93,7 @@ class Follower(Service):
         self._period = period
         self._receipts = receipts
         self._met: WeakSet[EthProtocol] = WeakSet()
+        self._told: WeakSet[EthProtocol] = WeakSet()
         self._asked: dict[EthProtocol, Deferred[None]] = {}
         self._round: Deferred[None] | None = None
         self._next: Any = None
@@ -177,4 +178,14 @@ class Follower(Service):
                 raise OtherBranch(f"block {block.header.number} is on another branch than ours")
         if blocks:
             self._met.add(peer)
+        elif peer not in self._told and (range_ := peer.range) is not None and range_.latest >= first:
+            self._told.add(peer)
+            self._log.warn(
+                "{peer} says it has blocks {earliest} to {latest}, and gives nothing from block {first} on{receipts}",
+                peer=peer.session.node_id.hex()[:8],
+                earliest=range_.earliest,
+                latest=range_.latest,
+                first=first,
+                receipts=", or no receipts" if self._receipts else "",
+            )
         return len(blocks)

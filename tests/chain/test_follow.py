@@ -4,6 +4,7 @@ Following a peer's chain.
 
 from __future__ import annotations
 
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.blocks import Header
@@ -58,6 +59,33 @@ class SlowPeerTests(SynchronousTestCase):
         follower = Follower(chain, node.ethPeers, town.network.clock)
         follower.startService()
         town.network.run_until(lambda: chain.head().number == 3, limit=60.0)
+
+
+class NothingTests(SynchronousTestCase):
+    def test_told(self) -> None:
+        """A peer that has no receipts for its blocks gives nothing, and that is logged once."""
+        town = Town(blocks=3)
+        served = town.chain()
+        for block, _ in town.blocks:
+            served.append(block)
+        town.node(1, chain=served)
+        chain = town.chain()
+        node, _ = town.node(2, chain=chain, staticPeers=[town.address(1)])
+        town.network.wait_for(node.whenEthPeer())
+        follower = Follower(chain, node.ethPeers, town.network.clock)
+        with capturedLogs() as told:
+            follower.startService()
+            town.network.advance(10.0)
+        who = town.address(1).node_id.hex()[:8]
+        self.assertEqual(
+            [formatEvent(event) for event in told if event["log_level"] is LogLevel.warn],
+            [f"{who} says it has blocks 0 to 3, and gives nothing from block 1 on, or no receipts"],
+        )
+        follower.stopService()
+        follower = Follower(chain, node.ethPeers, town.network.clock, receipts=False)
+        follower.startService()
+        town.network.advance(10.0)
+        self.assertEqual(chain.head().number, 3)
 
 
 class StoppingTests(SynchronousTestCase):
