@@ -49,6 +49,8 @@ class Format:
     version: int
     #: What makes the tables, with semicolons between.
     schema: str
+    #: Whether damage to an index alone is damage.  The rows can all be read still, but none can be taken out any more.
+    indexes: bool = False
 
     def open(self, path: Path | None) -> sqlite3.Connection:
         """
@@ -100,7 +102,8 @@ class Format:
                     raise Foreign(
                         f"it is of format {version}, written by a newer ethp2p: this one knows {self.version}"
                     )
-                if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                check = "integrity_check" if self.indexes else "quick_check"
+                if db.execute(f"PRAGMA {check}(1)").fetchone()[0] != "ok":
                     raise Damaged
         except Damaged:
             alone = True

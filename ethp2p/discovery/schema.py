@@ -48,7 +48,7 @@ CREATE TABLE own (
 """
 
 #: How the file is told from others.
-FORMAT = Format(APPLICATION, VERSION, SCHEMA)
+FORMAT = Format(APPLICATION, VERSION, SCHEMA, indexes=True)
 
 
 def put_aside(path: Path) -> Path:

@@ -386,6 +386,23 @@ class FileTests(SynchronousTestCase):
             db.close()
         self.assertEqual(sorted(self.contents()), ["nodes.sqlite", "nodes.sqlite.damaged"])
 
+    def test_damaged_index(self) -> None:
+        """So is one of which an index alone is damaged: nothing could be taken out of it or written to it any more."""
+        for index in ("sqlite_autoindex_nodes_1", "nodes_by_age", "nodes_by_subnet"):
+            self.fill()
+            db = sqlite3.connect(self.path)
+            (size,) = db.execute("PRAGMA page_size").fetchone()
+            (page,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (index,)).fetchone()
+            db.close()
+            ruin = bytearray(self.path.read_bytes())
+            ruin[page * size - 4] ^= 0x55  # in the last of a page, where its first entry is
+            self.path.write_bytes(ruin)
+            db = NodeDatabase(self.path)
+            self.assertEqual((db.damaged, len(db)), (self.directory / "nodes.sqlite.damaged", 0), index)
+            db.ponged(node(1), "v4", 1.0)
+            self.assertEqual(db.expire(100 * DAY), 1)
+            db.close()
+
     def test_empty(self) -> None:
         """An empty file, or one that a process left that was killed before it could write its tables."""
         self.path.touch()
