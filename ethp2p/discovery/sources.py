@@ -67,9 +67,8 @@ class _Waiters(Generic[T]):
         self._waiting.popleft().callback(item)
 
     def fail_all(self, error: P2PError) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for waiter in waiting:
-            waiter.errback(error)
+        while self._waiting:  # whoever is told may cancel others
+            self._waiting.popleft().errback(error)
 
 
 @implementer(INodeSource)

@@ -213,9 +213,8 @@ class DNSNodeSource:
         """Look nothing up any more; who waits is told."""
         self._closed = True
         self._resolving.close()
-        waiting, self._waiting = self._waiting, deque()
-        for deferred, _ in waiting:
-            deferred.errback(SourceClosed())
+        while self._waiting:  # whoever is told may cancel others
+            self._waiting.popleft()[0].errback(SourceClosed())
 
     def __aiter__(self) -> DNSNodeSource:
         return self

@@ -221,6 +221,16 @@ class MixTests(SynchronousTestCase):
         for waiter in waiters[3:]:
             self.failureResultOf(waiter, SourceEnded)
 
+    def test_cancels_the_others_when_told(self) -> None:
+        """Whoever waits several times gives all of them up once one has failed; the rest are told all the same."""
+        mix = self.mix(self.one)
+        waiters = [mix.nextNode() for _ in range(3)]
+        waiters[0].addErrback(lambda failure: waiters[1].cancel())
+        mix.stop()
+        self.successResultOf(waiters[0])
+        self.failureResultOf(waiters[1], CancelledError)
+        self.failureResultOf(waiters[2], SourceEnded)
+
     def test_asks_again_in_the_answer(self) -> None:
         """Whoever gets a node may ask for the next at once."""
         mix = self.mix(self.one)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IResolver
 from twisted.internet.task import Clock
 from twisted.names.common import ResolverBase
@@ -165,6 +165,16 @@ class SourceTests(ShellTestCase):
         self.assertTrue(resolver.asked[0][1].called)
         self.pass_time(1.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancels_the_others_when_told(self) -> None:
+        """Whoever waits several times gives all of them up once one has failed; the rest are told all the same."""
+        source = self.source(Resolver(ZONE, waits=True), EIP_LINK)
+        waiting = [source.nextNodes() for _ in range(3)]
+        waiting[0].addErrback(lambda failure: waiting[1].cancel())
+        source.close()
+        self.successResultOf(waiting[0])
+        self.failureResultOf(waiting[1], CancelledError)
+        self.failureResultOf(waiting[2], SourceClosed)
 
     def test_close_from_a_callback(self) -> None:
         resolver = Resolver(ZONE)
