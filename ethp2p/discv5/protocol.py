@@ -38,6 +38,8 @@ class Discv5Protocol(DatagramProtocol):
         self.unsendable = 0
         self._clock = clock
         self._wall = wall
+        self._last = clock.seconds()
+        self._now = 0.0
         self._waiting: dict[int, Deferred[Any]] = {}
         self._timer: Any = None
         self._turning = False
@@ -77,7 +79,7 @@ class Discv5Protocol(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Feed the engine."""
-        self.engine.receive_datagram(datagram, (addr[0], addr[1]), self._clock.seconds(), self._wall())
+        self.engine.receive_datagram(datagram, (addr[0], addr[1]), self._seconds(), self._wall())
         self._turn()
 
     def stopProtocol(self) -> None:
@@ -86,9 +88,11 @@ class Discv5Protocol(DatagramProtocol):
         self._turn()
 
     def _ask(self, verb: Callable[..., int], *args: Any) -> Deferred[Any]:
-        token = verb(*args, self._clock.seconds(), self._wall())
+        token = verb(*args, self._seconds(), self._wall())
         waiting: Deferred[Any] = Deferred(lambda _: self._forget(token))
         self._waiting[token] = waiting
+        if self.transport is None:  # not yet on a port, or no longer
+            self.engine.fail_all("discovery has stopped")
         self._turn()
         return waiting
 
@@ -117,7 +121,7 @@ class Discv5Protocol(DatagramProtocol):
             else:
                 waiting.errback(QueryFailed(event.why))
         elif isinstance(event, Asked):
-            self.engine.send_nodes(event.token, self.nodesAsked(event), self._clock.seconds(), self._wall())
+            self.engine.send_nodes(event.token, self.nodesAsked(event), self._seconds(), self._wall())
         elif isinstance(event, Talked):
             self.engine.send_talk(event.token, self.talked(event))
         else:
@@ -136,9 +140,16 @@ class Discv5Protocol(DatagramProtocol):
         self._timer = None
         when = self.engine.next_timer()
         if when is not None:
-            self._timer = self._clock.callLater(max(0.0, when - self._clock.seconds()), self._timePassed)
+            self._timer = self._clock.callLater(max(0.0, when - self._seconds()), self._timePassed)
 
     def _timePassed(self) -> None:
         self._timer = None
-        self.engine.handle_timer(self._clock.seconds(), self._wall())
+        self.engine.handle_timer(self._seconds(), self._wall())
         self._turn()
+
+    def _seconds(self) -> float:
+        """The reactor's time may step; this goes on only."""
+        now = self._clock.seconds()
+        self._now += max(0.0, now - self._last)
+        self._last = now
+        return self._now

@@ -162,3 +162,23 @@ class ProtocolTests(SynchronousTestCase):
         self.alice.stopProtocol()
         self.wire.carry()
         self.assertEqual(self.wire.underway, [])
+
+    def test_asked_once_more_when_stopped(self) -> None:
+        """Who asks again because it has failed is told at once, and no timer is left."""
+        again: list[Deferred[Any]] = []
+        self.alice.ping(self.node).addErrback(lambda failure: again.append(self.alice.ping(self.node)))
+        self.alice.transport = None
+        self.alice.stopProtocol()
+        self.failureResultOf(again[0], QueryFailed)
+        self.failureResultOf(self.alice.ping(self.node), QueryFailed)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_clock_steps_back(self) -> None:
+        """What is asked after that does not wait until the clock is where it was."""
+        self.clock.advance(5000)
+        first = self.alice.ping(node_of(7, "10.0.0.7"))
+        self.clock.rightNow -= 3600
+        second = self.alice.ping(node_of(8, "10.0.0.8"))
+        self.clock.pump([0.1] * 8)
+        self.failureResultOf(first, QueryFailed)
+        self.failureResultOf(second, QueryFailed)
