@@ -109,7 +109,8 @@ class Speaker:
         """
         Of v5: answer another protocol from now on; with None no longer.
 
-        @param handler: must return at once.  What it raises is logged, and the answer is empty.
+        @param handler: must return at once.  What it raises is logged, and the answer is empty; so it is when its
+            answer is larger than a packet can carry.
         """
         if handler is None:
             self.talkHandlers.pop(protocol, None)
@@ -151,17 +152,17 @@ class Speaker:
             if waiting is not None:
                 waiting.errback(RequestTimeout(getattr(event, "why", "")))
         elif isinstance(event, Talked):
-            self.engine.send_talk(event.token, self._answer(event))
+            self._answer(event)
         else:
             self._tell(self, event)
 
-    def _answer(self, talked: Talked) -> bytes:
+    def _answer(self, talked: Talked) -> None:
         handler = self.talkHandlers.get(talked.protocol)
-        answer = b""
         if handler is not None:
             with self._log.failuresHandled("{protocol!r} could not answer", protocol=talked.protocol):
-                answer = handler(talked.node, talked.message)
-        return answer
+                self.engine.send_talk(talked.token, handler(talked.node, talked.message))
+                return
+        self.engine.send_talk(talked.token, b"")
 
     def _request(self, verb: Callable[..., int], *args: Any) -> Deferred[Any]:
         if self._stopped:

@@ -369,6 +369,9 @@ class AskingTests(ServiceCase):
         self.assertEqual(say(b"unknown"), b"")
         self.assertEqual(say(b"fails"), b"")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        there.handleTalk(b"long", lambda node, message: bytes(1200))
+        self.assertEqual(say(b"long"), b"")
+        self.assertEqual(len(self.flushLoggedErrors(LocalProtocolError)), 1)
         there.handleTalk(b"echo", None)
         self.assertEqual(say(b"echo"), b"")
 
