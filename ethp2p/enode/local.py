@@ -233,7 +233,8 @@ class LocalNode:
             check_relay(host, ip)
         except BadRelay:  # nothing that we could be reached at from there: no voice
             return
-        if 0 < port <= 0xFFFF:
+        # What came by IPv6 shows nobody an IPv4 address.  IPv6 lines are cheap, and would outvote all of IPv4.
+        if ip.version == host.version and 0 < port <= 0xFFFF:
             endpoint = self._endpoints[ip.version]
             endpoint.vote.statement((ip, port), host, now)
             endpoint.predicted = endpoint.vote.predicted(now)

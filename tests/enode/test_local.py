@@ -37,9 +37,13 @@ class Store:
         self.seq = seq
 
 
+def host(number, version=4):
+    return f"2400:{number:x}::1" if version == 6 else f"8.{number // 256}.{number % 256}.8"
+
+
 def vote(local, addr, count=MIN_STATEMENTS, now=0.0, start=0):
     for number in range(start, start + count):
-        local.statement(addr, f"8.8.{number // 256}.{number % 256}", now)
+        local.statement(addr, host(number, ip_address(addr[0]).version), now)
 
 
 class Records(SynchronousTestCase):
@@ -156,8 +160,15 @@ class Endpoints(SynchronousTestCase):
         self.assertEqual(local.node.host, "9.0.0.1")
         local.set_static_ip("2400::2")
         self.assertEqual(self.where(local)[0], ("9.0.0.1", "40000", "2400::2", "30303"))
-        vote(local, ("::ffff:9.0.0.2", 1), 3 * MIN_STATEMENTS)
+        for number in range(3 * MIN_STATEMENTS):
+            local.statement(("::ffff:9.0.0.2", 1), host(number), 0)
         self.assertEqual(self.where(local)[0][:2], ("9.0.0.2", "1"))
+        for number in range(9 * MIN_STATEMENTS):  # whoever sees us by one does not see where we are by the other
+            local.statement(("9.0.0.3", 1), host(number, 6), 0)
+            local.statement(("2400::3", 1), host(number, 4), 0)
+        self.assertEqual(self.where(local)[0][:3], ("9.0.0.2", "1", "2400::2"))
+        local.set_static_ip("::")
+        self.assertEqual(self.where(local)[0][2:], ("2400::1", "30303"))
 
     def test_nonsense_has_no_voice(self):
         local = LocalNode(KEY, wall_ms=WALL)
@@ -170,7 +181,7 @@ class Endpoints(SynchronousTestCase):
 
     def test_full_cone(self):
         local = LocalNode(KEY, wall_ms=WALL)
-        local.contact("8.8.0.0", 0)
+        local.contact(host(0), 0)
         vote(local, ("9.0.1.2", 81), 1)
         self.assertFalse(local.full_cone(4, 0))
         vote(local, ("9.0.1.2", 81), 2)
