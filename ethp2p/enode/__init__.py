@@ -10,7 +10,7 @@ Where others differ:
    host.  Here each is an error that says so, since each is somebody's typing mistake.
  - Like geth, an IPv4 address written as IPv6 (C{::ffff:1.2.3.4}) is the IPv4 address.
  - geth predicts the endpoint that most others named; here it has to be more than half of them, and hosts of
-   one public IPv6 /64 have one voice together.
+   one public /24 or IPv6 /64 have one voice together.
 """
 
 from ethp2p.enode.cidr import Netrestrict

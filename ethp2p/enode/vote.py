@@ -7,14 +7,13 @@ A decision without clock or sockets: statements and the time go in, a prediction
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from ipaddress import IPv6Address
 
 import attrs
 
 from ethp2p.enode.cidr import IPAddress, is_lan
 from ethp2p.limits import ExpiringMap
 
-#: Fewest hosts that have to name an endpoint before it is believed.
+#: Fewest hosts, of as many subnets, that have to name an endpoint before it is believed.
 MIN_STATEMENTS = 10
 #: How long a statement counts, seconds.
 WINDOW = 300.0
@@ -24,6 +23,10 @@ CONTACT_WINDOW = 600.0
 MAX_STATEMENTS = 1024
 #: Most contacts kept; the oldest goes first.  Bounds memory at about 1 MiB.
 MAX_CONTACTS = 4096
+
+#: The bits left out of an address where all of a subnet are one, for each IP version: a /24 is the smallest that is
+#: routed, and any subscriber line has a whole /64.
+_HOST_BITS = {4: 8, 6: 64}
 
 Endpoint = tuple[IPAddress, int]
 
@@ -36,17 +39,17 @@ class _Statement:
 
 
 def _voter(host: IPAddress) -> IPAddress:
-    """
-    Who has one voice.  Any subscriber line has a whole /64 of IPv6 addresses: they must not be 2**64 voices.
-    """
-    if host.version == 6 and not is_lan(host):
-        return IPv6Address(int(host) >> 64 << 64)
-    return host
+    """Who has one voice: else one with a subnet, and a key for each address in it, could say where we are."""
+    if is_lan(host):
+        return host
+    bits = _HOST_BITS[host.version]
+    return type(host)(int(host) >> bits << bits)
 
 
 class EndpointVote:
     """
-    The vote on one endpoint: ours, in one IP family.  A host's later statement replaces its earlier one.
+    The vote on one endpoint: ours, in one IP family.  A host's later statement replaces its earlier one, and that of
+    another host in its public /24 or /64.
     """
 
     def __init__(

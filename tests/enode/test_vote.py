@@ -70,7 +70,7 @@ ROUNDS = {
 
 
 def host(number):
-    return IPv4Address(0x08000000 + number)
+    return IPv4Address(0x08000008 + (number << 8))  # each of another /24
 
 
 class Votes(SynchronousTestCase):
@@ -106,6 +106,19 @@ class Votes(SynchronousTestCase):
         self.assertIsNone(vote.predicted(0))
         vote.statement(THERE, host(0), 0)  # changes its mind
         self.assertEqual(vote.predicted(0), THERE)
+
+    def test_one_subnet_has_one_voice(self):
+        """Who has all addresses of a /24 does not outvote a few that are honest."""
+        vote = EndpointVote()
+        for number in range(MIN_STATEMENTS):
+            vote.statement(HERE, host(number), 0)
+        for number in range(256):
+            vote.statement(THERE, ip_address(f"66.6.6.{number}"), 0)
+        self.assertEqual((len(vote), vote.predicted(0)), (MIN_STATEMENTS + 1, HERE))
+        vote = EndpointVote(least=3)
+        for number in range(3):  # but on a local network each is a machine
+            vote.statement(HERE, ip_address(f"192.168.0.{number + 1}"), 0)
+        self.assertEqual(vote.predicted(0), HERE)
 
     def test_one_ipv6_line_has_one_voice(self):
         vote = EndpointVote(least=3)
