@@ -84,6 +84,15 @@ class Sockets:
         for speaker in speakers:
             speaker.stirred = self.turn
 
+    def start(self) -> None:
+        """Begin, or begin anew: with no socket yet."""
+        for sockets in self._open.values():
+            sockets.clear()
+        self._routes = ExpiringMap(MAX_ROUTES, ROUTE_LIFETIME)
+        self._stopped = False
+        for speaker in self.speakers:
+            speaker.start()
+
     def add(self, interface: str) -> DiscoveryProtocol:
         """@return: a protocol for one more socket, to be given to C{listenUDP} for this interface."""
         protocol = DiscoveryProtocol(self, interface)

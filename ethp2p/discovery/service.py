@@ -55,7 +55,8 @@ class DiscoveryService(Service):
         node = await discovery.source.nextNode()
 
     @ivar local: who we are; what others say of our address goes there.
-    @ivar started: fires once all sockets are open, with their ports; fails with L{CannotListen}.
+    @ivar started: fires once all sockets are open, with their ports; fails with L{CannotListen}.  Another one for each
+        start.
     @ivar source: nodes to call, an L{INodeSource}.
     @ivar v4: that protocol, or None.
     @ivar v5: likewise.
@@ -117,7 +118,6 @@ class DiscoveryService(Service):
         self._clock = SteadyClock(reactor)
         self._wheel = WheelTimer(reactor)  # for DNS: it turns only while something is looked up
         self._filter: NodeFilter = NoFilter() if network is None else ForkFilter(network, head)
-        self._ownDatabase = database is None
         self.keeper = Keeper(NodeDatabase(None) if database is None else database, self._clock, wall)
         bootnodes = tuple(bootnodes)
         self._named = [node for node in bootnodes if node.host and node.ip is None]
@@ -158,6 +158,9 @@ class DiscoveryService(Service):
     def startService(self) -> None:
         """Open the sockets and begin."""
         super().startService()
+        if self.started.called:
+            self.started = Deferred()
+        self.sockets.start()
         try:
             self._listen()
         except CannotListenError as error:
@@ -186,8 +189,6 @@ class DiscoveryService(Service):
         self.source.stop()
         self.sockets.stop()
         self.keeper.stop()
-        if self._ownDatabase:
-            self.keeper.database.close()
         self._wheel.stop()
         return self._close()
 

@@ -127,6 +127,10 @@ class Speaker:
         while (event := self.driver.next_event()) is not None:
             self._take(event)
 
+    def start(self) -> None:
+        """Questions may be asked from now on."""
+        self._stopped = False
+
     def stop(self) -> None:
         """End all that is under way; who waits is told."""
         self._stopped = True

@@ -8,11 +8,12 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.protocol import DatagramProtocol
 from twisted.names.dns import TXT, Record_TXT, RRHeader
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.discovery.database import NodeDatabase
-from ethp2p.discovery.service import DiscoveryService
+from ethp2p.discovery.service import CannotListen, DiscoveryService
 from ethp2p.discovery.sources import ListSource, LookupSource, SourceEnded
 from ethp2p.discovery.speaker import DiscoveryStopped, Speaker
 from ethp2p.dnsdisc import Link, Tree
@@ -349,6 +350,33 @@ class AskingTests(ServiceCase):
         self.failureResultOf(speaker.ping(node(1)), DiscoveryStopped)
         self.failureResultOf(speaker.lookUpAnybody(), DiscoveryStopped)
         self.failureResultOf(one.source.nextNode(), SourceEnded)
+
+    def test_started_again(self) -> None:
+        """It is there again, knows whom it knew, asks and answers; where it listens is told each time."""
+        boot, one = self.serve(1), self.serve(2, node(1))
+        self.network.advance(20)
+        for _ in range(2):
+            self.network.wait_for(one.stopService())
+            one.startService()
+            self.assertEqual([port.getHost().port for port in self.successResultOf(one.started)], [30303])
+            self.assertEqual(self.take(one, 1), {boot.local.node_id})
+            for name in ("v4", "v5"):
+                self.network.wait_for(self.speaker(one, name).ping(boot.local.node))
+                self.network.wait_for(self.speaker(boot, name).ping(one.local.node))
+        self.assertIsNone(one.keeper.failure)
+
+    def test_started_again_when_the_port_is_free(self) -> None:
+        host = self.network.host(address(1))
+        taken = host.listenUDP(30303, DatagramProtocol(), address(1))
+        one = serve(self.network, 1, node(2), host=host)
+        self.services.append(one)
+        self.failureResultOf(one.started, CannotListen)
+        self.network.wait_for(one.stopService())
+        self.network.wait_for(taken.stopListening())
+        one.startService()
+        self.successResultOf(one.started)
+        two = self.serve(2)
+        self.network.wait_for(self.speaker(one).ping(two.local.node))
 
     def test_talk(self) -> None:
         """Another protocol inside; one that fails to answer answers nothing."""
