@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Any, Union
 
 import attrs
@@ -31,6 +32,9 @@ STUN_PATIENCE = 16
 MAX_REQUESTS = 64
 #: A gateway's clock may go this much slower than ours, and be this many seconds behind (RFC 6886 section 3.6).
 EPOCH_RATE, EPOCH_SLACK = 7 / 8, 2.0
+#: Seconds in which a gateway is restarted once at most.  One whose clock makes no sense would have us ask for all ports
+#: again at each answer, and without end.
+RESTART_INTERVAL = 30.0
 
 Address = tuple[str, int]
 
@@ -123,6 +127,7 @@ class NatPmp(_Asking):
         self.tries = tries
         self._requests: deque[_Request] = deque()
         self._epoch: tuple[int, float] | None = None
+        self._restarted_at = -inf
 
     def ask_address(self, now: float) -> int:
         """
@@ -196,7 +201,9 @@ class NatPmp(_Asking):
     def _check_epoch(self, epoch: int, now: float) -> None:
         if self._epoch is not None:
             before, then = self._epoch
-            if epoch + EPOCH_SLACK < before + max(0.0, now - then) * EPOCH_RATE:
+            back = epoch + EPOCH_SLACK < before + max(0.0, now - then) * EPOCH_RATE
+            if back and self._restarted_at + RESTART_INTERVAL <= now:
+                self._restarted_at = now
                 self._events.append(Restarted())
         self._epoch = epoch, now
 

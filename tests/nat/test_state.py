@@ -180,6 +180,12 @@ class NatPmpTests(SynchronousTestCase):
     def test_our_clock_goes_back(self) -> None:
         self.assertEqual(self.epochs((1000, 1000), (10, 1001), (20, 1010)), [False] * 3)
 
+    def test_restarts_once_in_a_while(self) -> None:
+        """A clock that makes no sense is not a restart each time: each has all ports asked for again."""
+        falling = [(number * 0.01, 90_000 - number * 1000) for number in range(50)]
+        self.assertEqual(self.epochs(*falling), [False, True] + [False] * 48)
+        self.assertEqual(self.epochs((29.0, 5), (59.0, 5)), [False, True])
+
     def test_refusals_tell_no_epoch(self) -> None:
         self.epochs((0, 5000))
         self.engine.ask_address(1.0)
