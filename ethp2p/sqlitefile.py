@@ -49,6 +49,8 @@ class Format:
     version: int
     #: What makes the tables, with semicolons between.
     schema: str
+    #: What makes of a file of version 1 one of version 2, and so on.
+    steps: tuple[str, ...] = ()
     #: Whether damage to an index alone is damage.  The rows can all be read still, but none can be taken out any more.
     indexes: bool = False
 
@@ -72,8 +74,9 @@ class Format:
                 db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("PRAGMA foreign_keys = ON")
                 db.execute("BEGIN IMMEDIATE")
-                if not db.execute("PRAGMA user_version").fetchone()[0]:
-                    for statement in self.schema.split(";"):
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version < self.version:
+                    for statement in self.steps[version - 1 :] if version else self.schema.split(";"):
                         db.execute(statement)
                     db.execute(f"PRAGMA user_version = {self.version}")
                     db.execute(f"PRAGMA application_id = {self.application}")

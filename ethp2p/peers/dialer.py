@@ -3,10 +3,11 @@ Whom to call, and when to call again.
 
 Static peers are called until they are connected and again after they are lost.  Nodes that discovery found are
 called while there is room.  Of both it is remembered how their calls and sessions ended, since how long to wait
-before the next call depends on that.  Nodes that were called once are called again by ourselves, in half of the room:
-a node that only calls must not lose its peers one by one and find no others when discovery has run dry.  Who called
-us is never called back unless discovery or the operator has told where it listens: the port it called from tells
-nothing.
+before the next call depends on that.  Nodes that we know are called again by ourselves, since a node that only calls
+must not lose its peers one by one and find no others when discovery has run dry.  While discovery finds others they
+have half of the room: whoever has seen to it that we know nobody but him must not have us for himself again and again.
+Who called us is not called back in the same run unless discovery or the operator has told where it listens: the port
+it called from tells nothing, and where it says it listens is hearsay, so that those that we reached come first.
 
 Pure: told what happened and the time, it answers with the calls to make.
 """
@@ -63,8 +64,10 @@ RESTARTS = 5
 RESTART_WINDOW = 600.0
 #: A found node that was never a good peer is given up after so many failures in a row, until it is found again.
 TRIES = 5
-#: A session that lasted this long is a good one, and wipes the failures before it.
+#: A session that lasted this long is a good one: it wipes the failures before it, and is what we remember a peer by.
 GOOD_SESSION = 60.0
+#: When there has been room for this long and discovery found nobody to call, all of it is for those that we know.
+DRY = 30.0
 #: Each wait is stretched by up to this share, so that peers lost together are not called together.
 JITTER = 0.1
 #: How often to look for former peers to call, at most; there may be thousands.
@@ -138,6 +141,7 @@ class Callee:
     @ivar cause: how the newest call or session ended; None when none has.
     @ivar last: the same in words.
     @ivar former: whether it was a good peer.
+    @ivar reached: whether it was one when we called it.
     @ivar dismissed: whether the operator wants it no longer: it is called again only if discovery finds it.
     """
 
@@ -155,6 +159,7 @@ class Callee:
     cause: Cause | None = None
     last: str = ""
     former: bool = False
+    reached: bool = False
     dismissed: bool = False
     redials: tuple[float, ...] = ()
 
@@ -221,6 +226,8 @@ class Dialer:
     _strangers: OrderedDict[bytes, Callee] = attrs.field(factory=OrderedDict, init=False)
     _calling: set[bytes] = attrs.field(factory=set, init=False)
     _redialing: set[bytes] = attrs.field(factory=set, init=False)
+    _redialed: set[bytes] = attrs.field(factory=set, init=False)
+    _room_since: float | None = attrs.field(default=None, init=False)
     _pending: set[bytes] = attrs.field(factory=set, init=False)
     _look_at: float = attrs.field(default=0.0, init=False)
     _looked: float = attrs.field(default=float("-inf"), init=False)
@@ -258,10 +265,12 @@ class Dialer:
             self._keep(callee)
         return wanted
 
-    def remember(self, node_id: bytes, host: str, port: int, now: float, node: Any = None) -> None:
-        """Call again a peer that was a good one before we were started, if there is room."""
+    def remember(
+        self, node_id: bytes, host: str, port: int, now: float, node: Any = None, *, reached: bool = False
+    ) -> None:
+        """Call again a peer that was a good one before we were started, if there is room.  The best comes last."""
         if self.get(node_id) is None and host and port and node_id != self.own_id:
-            callee = Callee(node_id, static=False, due=now, soon=now, former=True)
+            callee = Callee(node_id, static=False, due=now, soon=now, former=True, reached=reached)
             callee.place(host, port, node)
             self._keep(callee)
             self._look_for(callee)
@@ -327,6 +336,7 @@ class Dialer:
         callee.place(host, port, node)
         self._begin(callee, now)
         self._keep(callee)
+        self._room_since = now  # it has not run dry
         return None
 
     def next_calls(self, connected: Collection[bytes], seats: Seats, now: float) -> list[Callee]:
@@ -360,8 +370,11 @@ class Dialer:
                 ready = callee.ready(hungry=hungry)
                 if now < ready < nearest and self._idle(callee, connected):
                     nearest = ready
-        if self._next_look > now and self.wanted(seats):
-            nearest = min(nearest, self._next_look)
+        look = self._next_look
+        if self._room_since is not None and self._share(connected, seats) <= 0:
+            look = max(look, self._room_since + DRY)
+        if look > now and self.wanted(seats):
+            nearest = min(nearest, look)
         return None if nearest == float("inf") else nearest
 
     # --- what became of it
@@ -374,6 +387,8 @@ class Dialer:
 
     def connected(self, node_id: bytes) -> None:
         """A call became a session."""
+        if node_id in self._redialing:
+            self._redialed.add(node_id)
         self.given_up(node_id)
 
     def given_up(self, node_id: bytes) -> None:
@@ -385,18 +400,22 @@ class Dialer:
         self._calling.discard(node_id)
         self._redialing.discard(node_id)
 
-    def ended(self, node_id: bytes, cause: Cause, lasted: float, why: str, now: float) -> Callee | None:
+    def ended(
+        self, node_id: bytes, cause: Cause, lasted: float, why: str, now: float, *, inbound: bool = False
+    ) -> Callee | None:
         """
         A session ended after C{lasted} seconds, whoever had called.
 
         @return: what is known of the node now; None of one that we never called.
         """
         self._pending.discard(node_id)
+        if not inbound:
+            self._redialed.discard(node_id)
         callee = self.get(node_id)
         if lasted < GOOD_SESSION:
             self.failures[cause] += 1
         elif callee is not None:
-            callee.failures, callee.former = 0, True
+            callee.failures, callee.former, callee.reached = 0, True, callee.reached or not inbound
             if not callee.static:
                 self._keep(callee)
         return self._wait(node_id, cause, why, now)
@@ -529,21 +548,29 @@ class Dialer:
 
     def _redial(self, connected: Collection[bytes], seats: Seats, now: float) -> list[Callee]:
         """Half of the room is for nodes that we know, the rest for new ones, so that we meet those, too."""
+        self._redialed.intersection_update(connected)
+        if seats.dialed >= seats.max_dialed:
+            self._room_since = None
+        elif self._room_since is None:
+            self._room_since = now
         wanted = self.wanted(seats)
         count = min(wanted, (wanted + len(self._redialing) + 1) // 2 - len(self._redialing))
+        if self._room_since is None or now < self._room_since + DRY:
+            count = min(count, self._share(connected, seats))
         if count <= 0 or now < self._next_look:
             return []
-        due: list[tuple[bool, int, float, Callee]] = []
+        due: list[tuple[bool, bool, int, float, Callee]] = []
         hungry, later = seats.hungry, float("inf")
-        for callee in (*self._former.values(), *self._strangers.values()):
+        for callee in (*reversed(self._former.values()), *self._strangers.values()):
             ready = callee.waits_until(hungry=hungry)
             if ready <= now and self._worthwhile(callee, seats) and self._idle(callee, connected):
                 ready = callee.ready(hungry=hungry)
                 if ready <= now:
-                    due.append((not callee.former, callee.failures, ready, callee))
+                    proven = callee.reached and callee.failures < TRIES
+                    due.append((not callee.former, not proven, callee.failures, ready, callee))
             if ready > now:
                 later = min(later, ready)
-        due.sort(key=lambda entry: entry[:3])
+        due.sort(key=lambda entry: entry[:4])
         calls: list[Callee] = []
         for *_, callee in due:
             if len(calls) == count:
@@ -557,6 +584,11 @@ class Dialer:
         self._looked = now
         self._look_at = min(later, now + HISTORY) if known else float("inf")
         return calls
+
+    def _share(self, connected: Collection[bytes], seats: Seats) -> int:
+        """How many more that we know may be called: if all of them come, they have half of what static peers leave."""
+        left = seats.max_dialed - sum(node_id in connected for node_id in self._static)
+        return (left + 1) // 2 - len(self._redialed) - len(self._redialing)
 
     def _look_for(self, callee: Callee) -> None:
         """It is to be found among the former peers when its time has come."""

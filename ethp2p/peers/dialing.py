@@ -4,7 +4,7 @@ The service that makes the dialer's calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.application.service import Service
@@ -149,11 +149,11 @@ class DialService(Service):
         self._source = source
         self.pump()
 
-    def remember(self, nodes: Iterable[Node]) -> None:
-        """Nodes that were good peers the last time."""
+    def remember(self, nodes: Sequence[tuple[Node, bool]]) -> None:
+        """Nodes that were good peers the last time, the best first, each with whether we reached it."""
         now = self._wheel.seconds()
-        for node in nodes:
-            self._books.dialer.remember(node.node_id, node.host, node.tcp, now, node)
+        for node, reached in reversed(nodes):
+            self._books.dialer.remember(node.node_id, node.host, node.tcp, now, node, reached=reached)
         self.pump()
 
     # --- lifetime

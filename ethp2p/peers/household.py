@@ -90,7 +90,9 @@ class Household(OrderedService):
             met=self._remember,
             ban=self._banForOffences,
         )
-        self.keeper = Keeper(self.books, self.sessions, store, feed, wheel, loaded=self._loaded, lifted=self._pump)
+        self.keeper = Keeper(
+            self.books, self.sessions, store, feed, wheel, loaded=self._loaded, met=self._remember, lifted=self._pump
+        )
         # Whom the operator has named while we ran, now or earlier, which is kept.  Those of the configuration are not
         # among them: who is taken out of it is wanted and trusted no more.
         self._static: set[bytes] = set()
@@ -139,7 +141,7 @@ class Household(OrderedService):
 
     def _loaded(self, peers: list[KnownPeer]) -> None:
         seeds = []
-        for peer in sorted(peers, key=lambda peer: peer.last_success, reverse=True):
+        for peer in sorted(peers, key=lambda peer: (peer.reached, peer.last_success), reverse=True):
             node = Node.parse(peer.url)
             if peer.trusted:
                 self.books.roster.trust(peer.node_id)
@@ -149,16 +151,18 @@ class Household(OrderedService):
             if peer.static and not objection_to(node, self.books.policy):
                 self.dialing.addPeer(node)
             elif peer.last_success:
-                seeds.append(node)
+                seeds.append((node, peer.reached))
         self.dialing.remember(seeds[:MAX_FORMER])
 
-    def _remember(self, session: ISession) -> None:
-        node = session.node
+    def _remember(self, session: ISession, good: bool) -> None:
+        callee = self.books.dialer.get(session.node_id)
+        # What a caller says of where it listens counts for nothing where we have reached it ourselves.
+        node = callee.node if session.inbound and callee is not None and callee.reached else session.node
         # Before the store was read nobody knows what else it says of this peer.
         if self.keeper.read and node is not None and node.host and node.tcp:
-            self.keeper.remember(self._known(node, session))
+            self.keeper.remember(self._known(node, session, good=good))
 
-    def _known(self, node: Node, session: ISession | None = None) -> KnownPeer:
+    def _known(self, node: Node, session: ISession | None = None, *, good: bool = False) -> KnownPeer:
         books = self.books
         callee, place = books.dialer.get(node.node_id), books.roster.get(node.node_id)
         if callee is not None and callee.static:  # as the operator has it, who may have given a name
@@ -169,11 +173,12 @@ class Household(OrderedService):
             node_id=node.node_id,
             url=node.record.text if node.record is not None else node.url,
             score=books.reputation.score(node.node_id, self._wheel.seconds()),
-            last_success=0 if session is None else int(self.books.wall()),
+            last_success=int(self.books.wall()) if good else 0,
             capabilities=() if session is None else session.capabilities,
             client="" if session is None else session.client,
             static=node.node_id in self._static,
             trusted=node.node_id in self._trusted,
+            reached=good and session is not None and not session.inbound,
         )
 
     def _banForOffences(self, session: ISession, evidence: str) -> None:

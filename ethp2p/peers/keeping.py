@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from ethp2p.enode import Node
 from ethp2p.errors import ConfigError
 from ethp2p.events import BanRemoved, DialProgress, Feed
+from ethp2p.interfaces import ISession
 from ethp2p.limits import WheelCall, WheelTimer
 from ethp2p.peers import churn
 from ethp2p.peers.admission import Rule
@@ -29,6 +30,8 @@ from ethp2p.peers.store import IPeerStore, KnownPeer, MemoryPeerStore, StoreFail
 
 #: Seconds between two times that what has changed of peers is written down.
 FLUSH = 5.0
+#: Seconds between two times that the peers that stay are written down anew: so much a node that is killed forgets.
+REFRESH = 60.0
 #: Seconds between two looks for bans that are over.
 PURGE = 1.0
 #: Seconds between two summaries.
@@ -83,11 +86,13 @@ class Keeper(Service):
         wheel: WheelTimer,
         *,
         loaded: Callable[[list[KnownPeer]], object],
+        met: Callable[[ISession, bool], object],
         lifted: Callable[[], object],
     ) -> None:
         """
         @param store: where peers and bans are kept between runs; nowhere by default.
         @param loaded: told of the peers known from the last time, when the store has been read.
+        @param met: told now and then of each session that is a good one, and that it is.
         @param lifted: told that somebody is banned no more.
         """
         self._books = books
@@ -96,6 +101,7 @@ class Keeper(Service):
         self._feed = feed
         self._wheel = wheel
         self._loaded = loaded
+        self._met = met
         self._lifted = lifted
         self.read = False
         self._peers: _Unsaved[bytes, KnownPeer] = {}
@@ -114,6 +120,7 @@ class Keeper(Service):
         self._closed = False
         self.flush()
         self._every("flush", lambda: FLUSH, lambda: self._writing or self.flush())
+        self._every("refresh", lambda: REFRESH, self._refresh)
         self._every("purge", lambda: PURGE, self.purge)
         self._every("arrivals", lambda: PURGE, self._arrivals)
         self._every("summary", lambda: SUMMARY, self._sayHowThingsAre)
@@ -256,6 +263,10 @@ class Keeper(Service):
             self._books.dialer.forgive(node_id, now)
         self._feed.publish(BanRemoved(scope=ban.scope.value, subject=ban.subject, why=why))
         self._lifted()
+
+    def _refresh(self) -> None:
+        for session in self._sessions.good():
+            self._met(session, True)
 
     def _arrivals(self) -> None:
         """Sessions that have lasted a minute are good ones."""

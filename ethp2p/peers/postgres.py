@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from ethp2p.errors import ConfigError
 from ethp2p.peers.bans import Ban, Scope
-from ethp2p.peers.store import MAX_PEERS, SCHEMA, VERSION, IPeerStore, KnownPeer, StoreFailed, Tables
+from ethp2p.peers.store import MAX_PEERS, SCHEMA, STEPS, VERSION, IPeerStore, KnownPeer, StoreFailed, Tables
 
 T = TypeVar("T")
 
@@ -205,6 +205,10 @@ class PostgresPeerStore:
             (version,) = connection.execute("SELECT coalesce(max(version), 0) FROM ethp2p_schema").fetchone()
             if version > VERSION:
                 raise StoreFailed(f"it is of format {version}, written by a newer ethp2p: this one knows {VERSION}")
+            if 0 < version < VERSION:
+                for statement in STEPS[version - 1 :]:
+                    connection.execute(statement)
+                connection.execute(f"UPDATE ethp2p_schema SET version = {VERSION}")
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

@@ -31,6 +31,7 @@ from ethp2p.limits import WheelTimer
 from ethp2p.peers.admission import REASONS, Rule
 from ethp2p.peers.books import Books
 from ethp2p.peers.causes import cause_of
+from ethp2p.peers.dialer import GOOD_SESSION
 from ethp2p.peers.journeys import Stage
 from ethp2p.peers.reputation import Action, Merit
 
@@ -77,14 +78,18 @@ class Standing:
     met: float
     #: When its Hello was accepted, or None before that.
     added: float | None = None
-    #: Whether its chain is known to be ours.
-    ready: bool = False
+    #: When its chain was known to be ours, or None before that.
+    ready: float | None = None
     #: Why it was not let in, or was sent away.
     refusal: NotAdmitted | None = None
     #: The newest offence of it.
     offence: Offence | None = None
     #: Bytes that it was asked for, gave, and that were found true.
     given: int = 0
+
+    def good(self, now: float) -> bool:
+        """Whether it has been of use for so long that it is worth remembering."""
+        return self.ready is not None and now - self.ready >= GOOD_SESSION
 
 
 @implementer(IHousehold)
@@ -101,13 +106,13 @@ class Sessions(Service):
         *,
         settled: Callable[[Any], object],
         ended: Callable[[], object],
-        met: Callable[[ISession], object],
+        met: Callable[[ISession, bool], object],
         ban: Callable[[ISession, str], object],
     ) -> None:
         """
         @param settled: told the address of each caller whose handshake is over.
         @param ended: told that a session is over, when all books are right again.
-        @param met: told of each session whose chain is ours, when that is known and again when it is over.
+        @param met: told of each session whose chain is ours, when it is over, and whether it was a good one.
         @param ban: told whom to ban, and for what.
         """
         self._books = books
@@ -129,6 +134,11 @@ class Sessions(Service):
     def standing(self, session: ISession) -> Standing | None:
         """What is known of a session; None when it is over."""
         return self._standings.get(session)
+
+    def good(self) -> list[ISession]:
+        """Those that have been of use for so long that their peers are worth remembering."""
+        now = self._wheel.seconds()
+        return [session for session, standing in self._standings.items() if standing.good(now)]
 
     # --- the checkpoints
 
@@ -194,11 +204,10 @@ class Sessions(Service):
     def ready(self, session: ISession) -> None:
         """The peer has shown that it is one of ours: over Ethereum, its Status agrees."""
         standing = self._standings.get(session)
-        if standing is None or standing.ready:
+        if standing is None or standing.ready is not None:
             return
-        standing.ready = True
+        standing.ready = self._wheel.seconds()
         self._reached(session, Stage.STATUS)
-        self._met(session)
 
     def requestDone(self, session: ISession, message: str, items: int, size: int, rtt: float, *, result: str) -> None:
         """
@@ -280,7 +289,8 @@ class Sessions(Service):
         books.journeys.ended(session.node_id, cause, str(ended), now, inbound=session.inbound, by_us=ended.by_us)
         if standing.added is not None or refusal is None or not session.inbound:
             # Whom we do not let in may be worth a call all the same, and must not put it off by calling.
-            books.dialer.ended(session.node_id, cause, 0.0 if standing.added is None else lasted, str(ended), now)
+            session_lasted = 0.0 if standing.added is None else lasted
+            books.dialer.ended(session.node_id, cause, session_lasted, str(ended), now, inbound=session.inbound)
         self._feed.publish(
             PeerDropped(
                 peer=describe(session),
@@ -291,8 +301,8 @@ class Sessions(Service):
                 duration=lasted,
             )
         )
-        if standing.ready:
-            self._met(session)
+        if standing.ready is not None:
+            self._met(session, standing.good(now))
         self._ended()
         if not self._standings:
             empty, self._empty = self._empty, []

@@ -26,7 +26,7 @@ from ethp2p.sqlitefile import Damaged, Foreign, Format, no_place, words
 
 T = TypeVar("T")
 
-#: Most peers kept.  Those that were useful longest ago go first; static and trusted ones stay.
+#: Most peers kept.  Those that only called us go first, then those useful longest ago; static and trusted ones stay.
 MAX_PEERS = 4096
 #: Most static and trusted peers kept, which is as many as there may be; to save more is an error.
 MAX_PINNED = 2048
@@ -38,7 +38,7 @@ MAX_CAPABILITIES = 64
 MAX_CAPABILITY = 32
 
 #: The schema's version, as C{user_version} in a SQLite file.
-VERSION = 1
+VERSION = 2
 #: C{application_id} in a SQLite file: whose it is.
 APPLICATION = 0x65746870
 
@@ -60,23 +60,30 @@ CREATE TABLE ethp2p_peers (
     capabilities TEXT NOT NULL,    -- a JSON array
     client TEXT NOT NULL,
     is_static INTEGER NOT NULL,
-    is_trusted INTEGER NOT NULL
+    is_trusted INTEGER NOT NULL,
+    is_reached INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX ethp2p_peers_by_use ON ethp2p_peers (last_success)
 """
+#: What makes of each older version the next one, likewise.
+STEPS = ("ALTER TABLE ethp2p_peers ADD COLUMN is_reached INTEGER NOT NULL DEFAULT 0",)
 #: How the SQLite file is told from others.
-FORMAT = Format(APPLICATION, VERSION, SCHEMA)
+FORMAT = Format(APPLICATION, VERSION, SCHEMA, STEPS)
 _SET_BAN = """
 INSERT INTO ethp2p_bans (subject, scope, since, until, reason, decided_by) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT (subject) DO UPDATE SET scope = excluded.scope, since = excluded.since, until = excluded.until,
     reason = excluded.reason, decided_by = excluded.decided_by
 """
 _SET_PEER = """
-INSERT INTO ethp2p_peers (node_id, url, score, last_success, capabilities, client, is_static, is_trusted)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO ethp2p_peers (node_id, url, score, last_success, capabilities, client, is_static, is_trusted, is_reached)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (node_id) DO UPDATE SET url = excluded.url, score = excluded.score,
-    last_success = excluded.last_success, capabilities = excluded.capabilities, client = excluded.client,
-    is_static = excluded.is_static, is_trusted = excluded.is_trusted
+    last_success = CASE WHEN excluded.last_success > ethp2p_peers.last_success
+        THEN excluded.last_success ELSE ethp2p_peers.last_success END,
+    capabilities = excluded.capabilities, client = excluded.client,
+    is_static = excluded.is_static, is_trusted = excluded.is_trusted,
+    is_reached = CASE WHEN excluded.is_reached > ethp2p_peers.is_reached
+        THEN excluded.is_reached ELSE ethp2p_peers.is_reached END
 """
 #: As L{Ban.lasts} has it, the last to make room first.
 _BANS = f"""
@@ -85,12 +92,12 @@ ORDER BY decided_by = '{OPERATOR}' DESC, coalesce(until, {1 << 53}) DESC, since 
 """
 _PEERS = """
 SELECT {} FROM ethp2p_peers
-ORDER BY is_static + is_trusted > 0 DESC, last_success DESC, score DESC, node_id LIMIT ?
+ORDER BY is_static + is_trusted > 0 DESC, is_reached DESC, last_success DESC, score DESC, node_id LIMIT ?
 """
 _TRIM_BANS = "DELETE FROM ethp2p_bans WHERE subject NOT IN (" + _BANS.format("subject") + ")"
 _TRIM_PEERS = "DELETE FROM ethp2p_peers WHERE node_id NOT IN (" + _PEERS.format("node_id") + ")"
 _BAN_FIELDS = "subject, scope, since, until, reason, decided_by"
-_PEER_FIELDS = "node_id, url, score, last_success, capabilities, client, is_static, is_trusted"
+_PEER_FIELDS = "node_id, url, score, last_success, capabilities, client, is_static, is_trusted, is_reached"
 
 
 class StoreFailed(P2PError):
@@ -131,6 +138,8 @@ class KnownPeer:
     client: str = attrs.field(default="", converter=_clean_client)
     static: bool = False
     trusted: bool = False
+    #: Whether it was of use when we called it.  Of one that only called us, where it can be called is hearsay.
+    reached: bool = False
 
     def __attrs_post_init__(self) -> None:
         if len(self.node_id) != 32:
@@ -146,6 +155,13 @@ class KnownPeer:
     def pinned(self) -> bool:
         """Whether an operator wants it, so that it is never forgotten unasked."""
         return self.static or self.trusted
+
+    def after(self, earlier: KnownPeer | None) -> KnownPeer:
+        """The same, with what was learnt earlier and stands: that it was of use."""
+        if earlier is None:
+            return self
+        last_success = max(self.last_success, earlier.last_success)
+        return attrs.evolve(self, last_success=last_success, reached=self.reached or earlier.reached)
 
 
 class IPeerStore(Interface):
@@ -169,10 +185,10 @@ class IPeerStore(Interface):
         """Forget a ban, if there is one."""
 
     def loadPeers(limit: int = MAX_PEERS) -> Deferred[list[KnownPeer]]:
-        """Peers: the pinned ones first, then those that were of use most lately."""
+        """Peers: the pinned ones first, then those that we reached, of either those of use most lately."""
 
     def savePeers(peers: Sequence[KnownPeer]) -> Deferred[None]:
-        """Keep peers as they are now: all of these or none."""
+        """Keep peers as they are now, L{after<KnownPeer.after>} what is kept of each: all of these or none."""
 
     def removePeer(node_id: bytes) -> Deferred[None]:
         """Forget a peer, if it is known."""
@@ -187,7 +203,7 @@ def _check_pinned(count: int) -> None:
 
 
 def _rank_peer(peer: KnownPeer) -> tuple[Any, ...]:
-    return not peer.pinned, -peer.last_success, -peer.score, peer.node_id
+    return not peer.pinned, not peer.reached, -peer.last_success, -peer.score, peer.node_id
 
 
 @implementer(IPeerStore)
@@ -232,7 +248,8 @@ class MemoryPeerStore:
         """See L{IPeerStore}."""
 
         def save() -> None:
-            known = {**self._peers, **{peer.node_id: peer for peer in peers}}
+            newest = {peer.node_id: peer for peer in peers}
+            known = {**self._peers, **{key: peer.after(self._peers.get(key)) for key, peer in newest.items()}}
             _check_pinned(sum(peer.pinned for peer in known.values()))
             kept = sorted(known.values(), key=_rank_peer)[:MAX_PEERS]
             self._peers = {peer.node_id: peer for peer in kept}
@@ -329,6 +346,7 @@ def _peer_row(peer: KnownPeer) -> tuple[Any, ...]:
         peer.client,
         int(peer.static),
         int(peer.trusted),
+        int(peer.reached),
     )
 
 
@@ -338,7 +356,7 @@ def _read_ban(row: Sequence[Any]) -> Ban:
 
 
 def _read_peer(row: Sequence[Any]) -> KnownPeer:
-    node_id, url, score, last_success, capabilities, client, static, trusted = row
+    node_id, url, score, last_success, capabilities, client, static, trusted, reached = row
     return KnownPeer(
         node_id=bytes.fromhex(node_id),
         url=url,
@@ -348,6 +366,7 @@ def _read_peer(row: Sequence[Any]) -> KnownPeer:
         client=client,
         static=bool(static),
         trusted=bool(trusted),
+        reached=bool(reached),
     )
 
 

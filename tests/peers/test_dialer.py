@@ -27,7 +27,18 @@ from ethp2p.peers.backoff import (
     THROTTLED,
     Cause,
 )
-from ethp2p.peers.dialer import GOOD_SESSION, JITTER, RESTART_WINDOW, RESTARTS, TRIES, Callee, Dialer, Rejection, Seats
+from ethp2p.peers.dialer import (
+    DRY,
+    GOOD_SESSION,
+    JITTER,
+    RESTART_WINDOW,
+    RESTARTS,
+    TRIES,
+    Callee,
+    Dialer,
+    Rejection,
+    Seats,
+)
 
 #: Between two rounds of a table, seconds.
 STEP = 16.0
@@ -529,18 +540,71 @@ class RedialTests(SynchronousTestCase):
         self.assertIn(1, world.pump())
 
     def test_half(self) -> None:
-        """Former peers have half of the room, the best first, and newcomers the rest."""
+        """Former peers have half of the room, newcomers the rest; all of it when none are found for a while."""
         world = World(max_dialed=4)
         for number in range(20):
             world.dialer.remember(ident(number), far(number), PORT, 0.0, number)
         world.find(*range(100, 120))
         calls = world.pump()
         self.assertEqual(len(calls), 8)
-        self.assertEqual(sum(number < 100 for number in calls), 4)
-        for number in calls:
+        self.assertEqual([number for number in calls if number < 100], [19, 18])
+        world.met(19)
+        world.met(calls[-1])
+        for number in calls[1:-1]:
             world.failed(number)
         world.now = 1.0
-        self.assertEqual(sum(number < 100 for number in world.pump()), 4)
+        [again, *others] = world.pump()
+        self.assertEqual((again, len(others), min(others)), (17, 3, 106))
+        for number in (again, *others):
+            world.failed(number)
+        world.now = 2.0
+        world.backlog.clear()
+        self.assertEqual(world.pump(), [16])
+        world.failed(16)
+        world.now = 1.0 + DRY
+        self.assertEqual(world.pump(), [15, 14])
+
+    def test_the_rest_after_a_while(self) -> None:
+        """The timer tells when all of the room is for former peers."""
+        world = World(max_dialed=4)
+        for number in range(4):
+            world.dialer.remember(ident(number), far(number), PORT, 0.0, number)
+        for number in world.pump():
+            world.met(number)
+        self.assertEqual(len(world.peers), 2)
+        self.assertEqual(world.dialer.next_timer(world.peers, world.seats, 0.0), DRY)
+        world.now = DRY
+        self.assertEqual(world.pump(), [1, 0])
+
+    def test_proven_first(self) -> None:
+        """Those that we reached come before those that only called us, until they have failed often."""
+        world = World(max_dialed=1)
+        world.dialer.remember(ident(1), far(1), PORT, 0.0, reached=True)
+        world.dialer.remember(ident(2), far(2), PORT, 0.0)
+        order = []
+        for _ in range(TRIES + 1):
+            [number] = world.pump()
+            order.append(number)
+            world.failed(number)
+            callee = world.dialer.get(ident(1))
+            assert callee is not None
+            world.now = callee.ready(hungry=False) + 1.0
+        self.assertEqual(order, [1] * TRIES + [2])
+
+    def test_whom_we_reached(self) -> None:
+        """A peer that we called proves itself by a good session; one that calls us does not."""
+        world = World()
+        world.find(1, 2)
+        for number in world.pump():
+            world.met(number)
+        world.left(1)
+        del world.peers[ident(2)]
+        world.dialer.ended(ident(2), Cause.LOST, GOOD_SESSION, "", 0.0, inbound=True)
+        callees = [world.dialer.get(ident(number)) for number in (1, 2)]
+        self.assertEqual(
+            [callee is not None and (callee.former, callee.reached) for callee in callees],
+            [(True, True), (True, False)],
+        )
 
     def test_former_first(self) -> None:
         """Those that were good peers come before strangers, and those with fewer failures before the others."""

@@ -13,7 +13,7 @@ from ethp2p.errors import ConfigError, DisconnectReason, Offence
 from ethp2p.events import BanAdded, BanRemoved, OffenceBooked, PeerDropped, Refused, ScoreChanged
 from ethp2p.peers import bans, keeping
 from ethp2p.peers.bans import Ban, Scope
-from ethp2p.peers.dialer import MAX_FORMER, MAX_STATIC_PEERS
+from ethp2p.peers.dialer import GOOD_SESSION, MAX_FORMER, MAX_STATIC_PEERS
 from ethp2p.peers.household import MAX_BAN
 from ethp2p.peers.keeping import FLUSH, MAX_WAITING
 from ethp2p.peers.roster import MAX_TRUSTED
@@ -345,6 +345,7 @@ class StoreTests(ToyTestCase):
         one.household.roster.trust(two.node.node_id)  # as a node does with what it is configured with
         one.household.dialing.addPeer(two.node)
         self.network.run_until(lambda: one.peers)
+        self.network.advance(GOOD_SESSION)
         one = self.restart(one)
         self.assertEqual((one.household.roster.trusted, one.household.roster.static), (set(), set()))
         self.network.run_until(lambda: one.peers)  # a good peer it was
@@ -367,9 +368,9 @@ class StoreTests(ToyTestCase):
         """Who was a good peer the last time is called again, and what we hold of it is known."""
         one, two, three = self.home(1, store=SqlitePeerStore(self.path)), self.home(2), self.home(3)
         self.meet(one, two)  # it called, and said where it listens
-        one.household.sessions.offenceSeen(one.session(two), Offence.BAD_DATA, "a lie")
         one.ring(Node(three.node.public_key, "10.0.0.3", 8))  # nobody is there
-        self.network.advance(2.0)
+        self.network.advance(GOOD_SESSION)
+        one.household.sessions.offenceSeen(one.session(two), Offence.BAD_DATA, "a lie")
         one = self.restart(one)
         self.assertEqual(round(one.household.books.reputation.score(two.node.node_id, 0.0)), 25)
         self.network.run_until(lambda: one.peers, limit=10.0)

@@ -31,7 +31,7 @@ from ethp2p.errors import ConfigError
 from ethp2p.peers import postgres as module
 from ethp2p.peers.postgres import PostgresPeerStore
 from ethp2p.peers.store import VERSION, MemoryPeerStore, StoreFailed
-from tests.peers.test_store import DurableTests, StoreTests, ban, peer
+from tests.peers.test_store import FIRST, DurableTests, StoreTests, ban, peer
 from tests.peers.test_store_killed import Writers, change, write
 from tests.spawn import ROOT
 
@@ -364,6 +364,20 @@ class FaultTests(Base):
             self.assertIn(f"it is of format {VERSION + 1}, written by a newer ethp2p", self.failure(call))
         self.assertEqual(self.outside.execute("SELECT count(*) FROM ethp2p_bans").fetchone(), (1,))
         self.result(store.close())
+
+    def test_older(self) -> None:
+        """A database of the first format keeps all that it has."""
+        for statement in FIRST.split(";"):
+            self.outside.execute(statement)
+        self.outside.execute("CREATE TABLE ethp2p_schema (version INTEGER NOT NULL)")
+        self.outside.execute("INSERT INTO ethp2p_schema (version) VALUES (1)")
+        row = (peer(1).node_id.hex(), peer(1).url)
+        self.outside.execute("INSERT INTO ethp2p_peers VALUES (%s, %s, 50, 1, '[]', '', 1, 0)", row)
+        for reached in (False, True):  # it is brought up to date once
+            store = self.make()
+            self.assertEqual(self.result(store.loadPeers()), [peer(1, static=True, reached=reached)])
+            self.result(store.savePeers([peer(1, static=True, reached=True)]))
+            self.result(store.close())
 
     def test_killed(self) -> None:
         """kill -9 in a loop: nothing acknowledged is lost.  See L{tests.peers.test_store_killed}."""

@@ -23,6 +23,7 @@ from ethp2p.errors import ConfigError
 from ethp2p.peers import store as module
 from ethp2p.peers.bans import OPERATOR, REPUTATION, Ban, BanList, Scope
 from ethp2p.peers.store import (
+    APPLICATION,
     MAX_CAPABILITIES,
     MAX_CAPABILITY,
     MAX_CLIENT,
@@ -37,6 +38,17 @@ from ethp2p.peers.store import (
 from tests.spawn import ROOT
 
 T = TypeVar("T")
+
+
+#: What made the tables of the first format.
+FIRST = """
+CREATE TABLE ethp2p_bans (subject TEXT PRIMARY KEY, scope TEXT NOT NULL, since BIGINT NOT NULL, until BIGINT,
+    reason TEXT NOT NULL, decided_by TEXT NOT NULL);
+CREATE TABLE ethp2p_peers (node_id TEXT PRIMARY KEY, url TEXT NOT NULL, score DOUBLE PRECISION NOT NULL,
+    last_success BIGINT NOT NULL, capabilities TEXT NOT NULL, client TEXT NOT NULL, is_static INTEGER NOT NULL,
+    is_trusted INTEGER NOT NULL);
+CREATE INDEX ethp2p_peers_by_use ON ethp2p_peers (last_success)
+"""
 
 
 def peer(number: int, **fields: Any) -> KnownPeer:
@@ -168,13 +180,23 @@ class StoreTests:
         self.result(store.savePeers([first, last]))
         self.assertEqual(self.peers(store), [last, peer(2)])
 
+    def test_of_use(self) -> None:
+        """That a peer was of use, and when, stands whatever else is said of it later."""
+        store = self.make()
+        good, later = peer(1, reached=True, last_success=9), peer(1, last_success=0, score=3.0, client="x")
+        for one, other in ((good, later), (later, good)):
+            for each in (one, other, later):
+                self.result(store.savePeers([each]))
+            self.assertEqual(self.peers(store), [attrs.evolve(later, reached=True, last_success=9)])
+
     def test_order(self) -> None:
-        """The pinned ones, then who was of use most lately, then who is thought best of."""
+        """The pinned ones, then those we reached, then who was of use most lately, then who is thought best of."""
         store = self.make()
         given = [
             peer(5, static=True, trusted=True),
             peer(2, static=True),
             peer(1, trusted=True),
+            peer(8, last_success=2, reached=True),
             peer(9),
             peer(3, score=60.0, last_success=8),
             peer(4, score=50.0, last_success=8),
@@ -183,7 +205,7 @@ class StoreTests:
         ]
         self.result(store.savePeers(Random(1).sample(given, len(given))))
         self.assertEqual(self.peers(store), given)
-        for limit in (0, 1, 4, 8, 1000):
+        for limit in (0, 1, 4, 9, 1000):
             self.assertEqual(self.peers(store, limit), given[:limit])
         self.assertEqual(self.peers(store, -1), [])
 
@@ -235,6 +257,7 @@ class StoreTests:
                                 rng.randrange(20),
                                 score=rng.random() * 100,
                                 last_success=rng.randrange(9),
+                                reached=rng.random() < 0.2,
                                 static=rng.random() < 0.1,
                             )
                             for _ in range(rng.randrange(6))
@@ -465,6 +488,24 @@ class SqliteFaultTests(SynchronousTestCase):
         before = self.contents()
         self.refused(f"it is of format {VERSION + 1}, written by a newer ethp2p: this one knows {VERSION}")
         self.assertEqual(self.contents(), before)
+
+    def test_older(self) -> None:
+        """One of the first format keeps all that it has."""
+        db = sqlite3.connect(self.path)
+        for statement in FIRST.split(";"):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute(
+            f"INSERT INTO ethp2p_peers VALUES ('{peer(1).node_id.hex()}', '{peer(1).url}', 50, 1, '[]', '', 1, 0)"
+        )
+        db.commit()
+        db.close()
+        for reached in (False, True):  # it is brought up to date once
+            store = self.open()
+            self.assertEqual(self.successResultOf(store.loadPeers()), [peer(1, static=True, reached=reached)])
+            self.successResultOf(store.savePeers([peer(1, static=True, reached=True)]))
+            self.successResultOf(store.close())
 
     def test_of_another_program(self) -> None:
         db = sqlite3.connect(self.path)
