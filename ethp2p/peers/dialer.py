@@ -371,8 +371,8 @@ class Dialer:
                 if now < ready < nearest and self._idle(callee, connected):
                     nearest = ready
         look = self._next_look
-        if self._room_since is not None and self._share(connected, seats) <= 0:
-            look = max(look, self._room_since + DRY)
+        if self._share(connected, seats) <= 0:
+            look = max(look, self._dry_at(now))
         if look > now and self.wanted(seats):
             nearest = min(nearest, look)
         return None if nearest == float("inf") else nearest
@@ -460,6 +460,8 @@ class Dialer:
             return "there is no place left for another peer that we call"
         if not self._worthwhile(callee, seats):
             return f"given up, unless discovery finds it again: {callee.last or 'removed'}"
+        if self._dry_at(now) > now and self._share(connected, seats) <= 0:
+            return "the places that are left are for nodes that discovery finds"
         return ""
 
     def looking(self, connected: Collection[bytes], seats: Seats, now: float) -> str | None:
@@ -555,7 +557,7 @@ class Dialer:
             self._room_since = now
         wanted = self.wanted(seats)
         count = min(wanted, (wanted + len(self._redialing) + 1) // 2 - len(self._redialing))
-        if self._room_since is None or now < self._room_since + DRY:
+        if self._dry_at(now) > now:
             count = min(count, self._share(connected, seats))
         if count <= 0 or now < self._next_look:
             return []
@@ -584,6 +586,10 @@ class Dialer:
         self._looked = now
         self._look_at = min(later, now + HISTORY) if known else float("inf")
         return calls
+
+    def _dry_at(self, now: float) -> float:
+        """When discovery will have found nobody to call for long enough, if it goes on so."""
+        return (now if self._room_since is None else self._room_since) + DRY
 
     def _share(self, connected: Collection[bytes], seats: Seats) -> int:
         """How many more that we know may be called: if all of them come, they have half of what static peers leave."""

@@ -150,7 +150,7 @@ class Household(OrderedService):
                 self._static.add(peer.node_id)
             if peer.static and not objection_to(node, self.books.policy):
                 self.dialing.addPeer(node)
-            elif peer.last_success:
+            elif peer.last_success and not self.keeper.decided(peer.node_id, "static"):  # who was removed
                 seeds.append((node, peer.reached))
         self.dialing.remember(seeds[:MAX_FORMER])
 
@@ -198,7 +198,7 @@ class Household(OrderedService):
         if not self.dialing.addPeer(node):
             return succeed(False)
         self._static.add(node.node_id)
-        self.keeper.remember(self._known(node), decided=True)
+        self.keeper.remember(self._known(node), decided="static")
         return self.keeper.flush().addCallback(lambda kept: True)
 
     def removePeer(self, node: Node) -> Deferred[bool]:
@@ -209,7 +209,7 @@ class Household(OrderedService):
         """
         wanted = self.dialing.removePeer(node.node_id)
         self._static.discard(node.node_id)
-        self.keeper.remember(self._known(node), decided=True)
+        self.keeper.remember(self._known(node), decided="static")
         here = [session for session in self.sessions if session.node_id == node.node_id]
         for session in here:
             session.disconnect(DisconnectReason.REQUESTED)
@@ -232,13 +232,13 @@ class Household(OrderedService):
     def _trust(self, node: Node) -> bool:
         changed = self.books.roster.trust(node.node_id)
         self._trusted[node.node_id] = node
-        self.keeper.remember(self._known(node), decided=True)
+        self.keeper.remember(self._known(node), decided="trusted")
         self._pump()  # it needs no free place any more
         return changed
 
     def _untrust(self, node: Node) -> bool:
         self._trusted.pop(node.node_id, None)
-        self.keeper.remember(self._known(node), decided=True)
+        self.keeper.remember(self._known(node), decided="trusted")
         return self.books.roster.untrust(node.node_id)
 
     def ban(self, subject: str, seconds: float | None, reason: str) -> Deferred[tuple[Ban, bool]]:
@@ -313,6 +313,7 @@ class Household(OrderedService):
     def setStatic(self, nodes: Iterable[Node]) -> None:
         """Keep connections to these, and to no others, also after a restart."""
         wanted = {node.node_id: node for node in nodes}
+        self.keeper.overrule("static")
         for callee in self.books.dialer.static():
             if callee.node_id not in wanted:
                 self.removePeer(callee.node)
@@ -322,6 +323,7 @@ class Household(OrderedService):
     def setTrusted(self, nodes: Iterable[Node]) -> None:
         """Trust these, and no others, also after a restart."""
         wanted = {node.node_id: node for node in nodes}
+        self.keeper.overrule("trusted")
         for node_id in self.books.roster.trusted - wanted.keys():
             if node_id in self._trusted:
                 self._untrust(self._trusted[node_id])

@@ -5,7 +5,7 @@ a minute how things are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, Union
 
 import attrs
@@ -46,8 +46,10 @@ MAX_WAITING = 1024
 
 K = TypeVar("K")
 V = TypeVar("V")
-#: What is to be written, the oldest first, and whether an operator has decided it.
-_Unsaved = dict[K, tuple[bool, V]]
+#: What is to be written, the oldest first, and what of it an operator has decided.
+_Unsaved = dict[K, tuple[frozenset[str], V]]
+#: What an operator decides of a peer.
+FLAGS = ("static", "trusted")
 
 
 @attrs.frozen
@@ -106,6 +108,7 @@ class Keeper(Service):
         self.read = False
         self._peers: _Unsaved[bytes, KnownPeer] = {}
         self._bans: _Unsaved[str, Ban | BanOver] = {}  # by subject
+        self._overruled: set[str] = set()
         self._closed = True
         self._writing = False
         self._waiting: list[Deferred[bool]] = []  # for the next write
@@ -148,17 +151,27 @@ class Keeper(Service):
 
     # --- the store
 
-    def remember(self, peer: KnownPeer, *, decided: bool = False) -> None:
+    def remember(self, peer: KnownPeer, *, decided: str = "") -> None:
         """
         Write this down at the next flush.
 
-        @param decided: whether it is an operator's word, and not only what was learnt.
+        @param decided: which of L{FLAGS} is an operator's word, and not only what was known.
         """
-        _put(self._peers, peer.node_id, peer, decided)
+        _, before = self._peers.get(peer.node_id, (None, None))
+        _put(self._peers, peer.node_id, peer.after(before), {decided} - {""})
+
+    def decided(self, node_id: bytes, flag: str) -> bool:
+        """Whether an operator has decided this and it is not written yet."""
+        return node_id in self._peers and flag in self._peers[node_id][0]
+
+    def overrule(self, flag: str) -> None:
+        """Nobody has this flag of those whom the store has, if it was not read yet, but for whom that is decided."""
+        if not self.read:
+            self._overruled.add(flag)
 
     def rememberBan(self, ban: Ban | BanOver, *, decided: bool) -> None:
-        """Write down at the next flush that somebody is banned, or no longer; see L{remember}."""
-        _put(self._bans, ban.subject, ban, decided)
+        """Write down at the next flush that somebody is banned, or no longer."""
+        _put(self._bans, ban.subject, ban, {"ban"} if decided else ())
 
     def flush(self) -> Deferred[bool]:
         """
@@ -209,7 +222,8 @@ class Keeper(Service):
             for subject, (decided, ban) in self._bans.items():  # what has come meanwhile
                 _put(bans, subject, ban, decided)
             for node_id, (decided, peer) in self._peers.items():
-                _put(peers, node_id, peer, decided)
+                _, before = peers.get(node_id, (None, None))
+                _put(peers, node_id, peer.after(before), decided)
             self._bans, self._peers = bans, peers
             raise
         if self.trouble:
@@ -225,11 +239,26 @@ class Keeper(Service):
         for ban in bans:
             if ban.subject not in self._bans:  # what was decided meanwhile stands
                 self._books.bans.add(ban)
-        peers = [peer for peer in peers if peer.node_id not in self._peers and _readable(peer)]
+        peers = [self._asDecided(peer) for peer in peers if _readable(peer)]
+        self._overruled.clear()
         for peer in peers:
             self._books.reputation.restore(peer.node_id, peer.score, now)
         self.partWithBanned()
         self._loaded(peers)
+
+    def _asDecided(self, stored: KnownPeer) -> KnownPeer:
+        """A peer as the store has it, and as an operator has decided meanwhile."""
+        decided, peer = self._peers.get(stored.node_id, (frozenset[str](), stored))
+        static, trusted = (
+            getattr(peer, flag) if flag in decided else getattr(stored, flag) and flag not in self._overruled
+            for flag in FLAGS
+        )
+        url = stored.url if stored.static and "static" not in decided else peer.url
+        merged = attrs.evolve(stored, url=url, static=static, trusted=trusted)
+        changed = [flag for flag in FLAGS if getattr(merged, flag) != getattr(stored, flag)]
+        if changed or decided:
+            _put(self._peers, stored.node_id, merged, changed)
+        return merged
 
     def _failed(self, failure: Failure) -> bool:
         failure.trap(StoreFailed)
@@ -311,15 +340,15 @@ class Keeper(Service):
         self._log.info("{words}", words=summary(self._books))
 
 
-def _put(unsaved: _Unsaved[K, V], key: K, value: V, decided: bool) -> None:
+def _put(unsaved: _Unsaved[K, V], key: K, value: V, decided: Iterable[str]) -> None:
     """
     Add the newest; where there are too many, the oldest goes.  Strangers come by the thousand, and must not push out
     what an operator has decided.
     """
-    before, _ = unsaved.pop(key, (False, None))
+    before, _ = unsaved.pop(key, (frozenset[str](), None))
     if len(unsaved) >= MAX_UNSAVED:
         del unsaved[next((each for each, (kept, _) in unsaved.items() if not kept), next(iter(unsaved)))]
-    unsaved[key] = decided or before, value
+    unsaved[key] = before.union(decided), value
 
 
 def _readable(peer: KnownPeer) -> bool:

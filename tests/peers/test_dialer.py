@@ -572,6 +572,8 @@ class RedialTests(SynchronousTestCase):
         for number in world.pump():
             world.met(number)
         self.assertEqual(len(world.peers), 2)
+        why = world.dialer.why_not(ident(1), world.peers, world.seats, 0.0)
+        self.assertEqual(why, "the places that are left are for nodes that discovery finds")
         self.assertEqual(world.dialer.next_timer(world.peers, world.seats, 0.0), DRY)
         world.now = DRY
         self.assertEqual(world.pump(), [1, 0])

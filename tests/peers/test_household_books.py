@@ -461,6 +461,58 @@ class StoreTests(ToyTestCase):
         flags = {peer.node_id: peer.static for peer in self.successResultOf(store.loadPeers())}
         self.assertEqual(flags, {two.node.node_id: True, three.node.node_id: False})
 
+    def test_flags_read_late(self) -> None:
+        """What is said of a peer in one way, before the store was read, changes nothing in the other."""
+        store = FailingStore()
+        nodes = [self.home(number).node for number in range(2, 7)]
+        flags = [(False, True), (True, True), (True, False), (True, True), (False, True)]
+        store.savePeers(
+            [
+                KnownPeer(
+                    node_id=node.node_id, url=node.url, static=static, trusted=trusted, last_success=9, client="x"
+                )
+                for node, (static, trusted) in zip(nodes, flags)
+            ]
+        )
+        store.trouble = "not there"
+        one = self.home(1, store=store)
+        one.household.addPeer(nodes[0])
+        one.household.trust(nodes[1], False)
+        one.household.trust(nodes[2])
+        one.household.removePeer(nodes[3])
+        store.trouble = ""
+        self.network.advance(2 * FLUSH)
+        self.assertEqual((nodes[3].node_id in one.peers, nodes[4].node_id in one.peers), (False, True))
+        static, trusted = ({nodes[number].node_id for number in numbers} for numbers in ((0, 1, 2), (0, 2, 3, 4)))
+        for _ in range(2):
+            roster = one.household.roster
+            self.assertEqual((roster.static, roster.trusted), (static, trusted))
+            self.stop(one)
+            known = self.successResultOf(store.loadPeers())
+            self.assertEqual({(peer.last_success > 8, peer.client != "") for peer in known}, {(True, True)})
+            one = self.home(1, host=one.host, store=store)
+
+    def test_no_others_read_late(self) -> None:
+        """These and no others: nor whom the store has, when it can be read at last."""
+        store = FailingStore()
+        old, kept, new = (self.home(number).node for number in (2, 3, 4))
+        store.savePeers(
+            [KnownPeer(node_id=node.node_id, url=node.url, static=True, trusted=True) for node in (old, kept)]
+        )
+        store.trouble = "not there"
+        one = self.home(1, store=store)
+        one.household.setTrusted([kept])
+        one.household.setStatic([kept])
+        one.household.addPeer(new)
+        store.trouble = ""
+        self.network.advance(2 * FLUSH)
+        for _ in range(2):
+            roster = one.household.roster
+            self.assertEqual(roster.trusted, {kept.node_id})
+            self.assertEqual(roster.static, {kept.node_id, new.node_id})
+            self.stop(one)
+            one = self.home(1, host=one.host, store=store)
+
     def test_slow(self) -> None:
         """While a store hangs all who wait for it wait for one next time together; none of it holds up the rest."""
         store = FailingStore()
