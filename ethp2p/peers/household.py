@@ -11,6 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
 
 from ethp2p.enode import Node
 from ethp2p.errors import ConfigError, DisconnectReason
@@ -54,6 +55,7 @@ class Household(OrderedService):
 
     listening: ListenService
     dialing: DialService
+    _log = Logger(namespace="ethp2p")
 
     def __init__(
         self,
@@ -140,18 +142,23 @@ class Household(OrderedService):
         self.dialing.pump()
 
     def _loaded(self, peers: list[KnownPeer]) -> None:
-        seeds = []
+        seeds, left = [], 0
         for peer in sorted(peers, key=lambda peer: (peer.reached, peer.last_success), reverse=True):
             node = Node.parse(peer.url)
             if peer.trusted:
-                self.books.roster.trust(peer.node_id)
                 self._trusted[peer.node_id] = node
+                try:
+                    self.books.roster.trust(peer.node_id)
+                except ConfigError:  # the configuration has named as many
+                    left += 1
             if peer.static:
                 self._static.add(peer.node_id)
             if peer.static and not objection_to(node, self.books.policy):
-                self.dialing.addPeer(node)
+                left += not self.dialing.addPeer(node)
             elif peer.last_success and not self.keeper.decided(peer.node_id, "static"):  # who was removed
                 seeds.append((node, peer.reached))
+        if left:
+            self._log.warn("{count} static or trusted peers of the store are over the most there may be", count=left)
         self.dialing.remember(seeds[:MAX_FORMER])
 
     def _remember(self, session: ISession, good: bool) -> None:

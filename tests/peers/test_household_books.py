@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from ethp2p.enode import Node
 from ethp2p.errors import ConfigError, DisconnectReason, Offence
 from ethp2p.events import BanAdded, BanRemoved, OffenceBooked, PeerDropped, Refused, ScoreChanged
-from ethp2p.peers import bans, keeping
+from ethp2p.peers import bans, dialer, keeping, roster
 from ethp2p.peers.bans import Ban, Scope
 from ethp2p.peers.dialer import GOOD_SESSION, MAX_FORMER, MAX_STATIC_PEERS
 from ethp2p.peers.household import MAX_BAN
@@ -326,6 +326,25 @@ class StoreTests(ToyTestCase):
         self.successResultOf(store.savePeers(pinned))
         roster = self.home(1, store=store).household.roster
         self.assertEqual((len(roster.trusted), len(roster.static)), (MAX_TRUSTED, MAX_STATIC_PEERS))
+
+    def test_more_than_there_may_be(self) -> None:
+        """With those of the configuration: the others are left out, in words, and all else is read."""
+        self.patch(roster, "MAX_TRUSTED", 2)
+        self.patch(dialer, "MAX_STATIC_PEERS", 2)
+        store = FailingStore()
+        nodes = [self.home(number).node for number in range(2, 8)]
+        store.savePeers([KnownPeer(node_id=node.node_id, url=node.url, trusted=True) for node in nodes[:2]])
+        store.savePeers([KnownPeer(node_id=node.node_id, url=node.url, static=True) for node in nodes[2:4]])
+        store.savePeers([KnownPeer(node_id=nodes[4].node_id, url=nodes[4].url, last_success=1)])
+        store.trouble = "not there"
+        one = self.home(1, store=store)
+        one.household.roster.trust(nodes[5].node_id)  # as a node does with what it is configured with
+        one.household.dialing.addPeer(nodes[5])
+        store.trouble = ""
+        self.network.advance(2 * FLUSH)
+        self.assertEqual((len(one.household.roster.trusted), len(one.household.roster.static)), (2, 2))
+        self.assertIn(nodes[4].node_id, one.peers)
+        self.assertIn("2 static or trusted peers of the store are over the most there may be", self.log)
 
     def test_more_good_peers_than_are_called_again(self) -> None:
         """Those that were of use most lately are."""
