@@ -528,14 +528,23 @@ class NodeConfig:
         @param values: by option name.
         @raise ConfigError: it is no option that can be changed so, or its value cannot be used.
         """
-        fields: dict[str, Any] = {}
+        fields = self._given()
         for name, value in values.items():
             option = next((option for option in OPTIONS if option.name == name), None)
             if option is None or not option.live:
                 known = ", ".join(option.name for option in OPTIONS if option.live)
                 raise ConfigError(f"{name} cannot be changed while the node runs; these can: {known}")
             fields[option.field] = option.convert(value)
-        return attrs.evolve(self, **fields)
+        return NodeConfig(**fields)
+
+    def _given(self) -> dict[str, Any]:
+        """The fields, but for those that follow from others and are what they would be, as if nobody had set them."""
+        given = {}
+        for field in attrs.fields(NodeConfig):
+            value, default = getattr(self, field.name), cast(Any, field.default)
+            if not getattr(default, "takes_self", False) or value != default.factory(self):
+                given[field.name] = value
+        return given
 
     def make_datadir(self) -> Path:
         """

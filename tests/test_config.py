@@ -333,6 +333,10 @@ class PrintTests(SynchronousTestCase):
 
     def test_changed_while_it_runs(self) -> None:
         config = NodeConfig(datadir="/nowhere", max_peers=9)
+        for few in (2, 0, 9):  # as if it had begun with them
+            config = config.changed({"max-peers": few})
+            self.assertEqual(config, NodeConfig(datadir="/nowhere", max_peers=few))
+        self.assertEqual(config.changed({"min-peers": 2}).changed({"max-peers": 20}).min_peers, 2)
         changed = config.changed({"max-peers": 20, "refuse-client": ["x"], "netrestrict": "10.0.0.0/8"})
         self.assertEqual((changed.policy().max_peers, changed.policy().refuse_clients), (20, ("x",)))
         self.assertEqual((changed.datadir, changed.port), (config.datadir, config.port))
@@ -341,7 +345,7 @@ class PrintTests(SynchronousTestCase):
             ({"port": 5}, "port cannot be changed while the node runs; these can: static-peer, "),
             ({"max_peers": 5}, "max_peers cannot be changed"),
             ({"max-peers": 20, "dial-ratio": 0}, "dial-ratio 0: not a whole number"),
-            ({"max-peers": 2}, "min-peers: 3 is over max-peers, which is 2"),
+            ({"max-peers": 2, "min-peers": 3}, "min-peers: 3 is over max-peers, which is 2"),
         ):
             message = str(self.assertRaises(ConfigError, config.changed, values))
             self.assertTrue(message.startswith(words), message)
