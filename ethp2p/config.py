@@ -27,9 +27,11 @@ from ethp2p.enode import Netrestrict
 from ethp2p.errors import ConfigError
 from ethp2p.nat.setting import Setting
 from ethp2p.networks import Network
+from ethp2p.peers.dialer import MAX_STATIC_PEERS
 from ethp2p.peers.patterns import Pattern
 from ethp2p.peers.policy import Policy
 from ethp2p.peers.reputation import check_weights
+from ethp2p.peers.roster import MAX_TRUSTED
 
 #: What stands where a secret would.
 HIDDEN = "(hidden)"
@@ -485,6 +487,13 @@ class NodeConfig:
 
     def __attrs_post_init__(self) -> None:
         self.policy()
+        for name, nodes, most in (
+            ("static-peer", self.static_peers, MAX_STATIC_PEERS),
+            ("trusted-peer", self.trusted_peers, MAX_TRUSTED),
+        ):
+            count = len({node.node_id for node in nodes})
+            if count > most:
+                raise ConfigError(f"{name}: {count:,} are more than the {most:,} that there may be")
 
     def policy(self) -> Policy:
         """

@@ -23,6 +23,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from ethp2p import config as config_module
 from ethp2p import whole as whole_module
 from ethp2p.config import NodeConfig
 from ethp2p.crypto.keys import PrivateKey
@@ -101,6 +102,26 @@ class WholeNodeTests(SynchronousTestCase):
             whole.setConfig(told)
         self.assertEqual(household.roster.static, {peers[1].node_id, peers[2].node_id})
         self.assertEqual(household.roster.trusted, {peers[1].node_id, peers[3].node_id})
+
+    def test_too_many_at_once(self) -> None:
+        """More static or trusted peers than there may be are refused, and all stays as it was."""
+        self.patch(config_module, "MAX_STATIC_PEERS", 3)
+        self.patch(config_module, "MAX_TRUSTED", 2)
+        peers = [Node(PrivateKey.parse(bytes([each]) * 32).public_key, "10.0.0.1", 30303) for each in range(3, 8)]
+        settings = NodeConfig(
+            datadir=self.dir, http="none", ipc="none", static_peers=peers[:1], trusted_peers=peers[:1]
+        )
+        whole = WholeNode(settings, MemoryReactorClock())
+        before = whole.setConfig({})
+        urls = [peer.url for peer in peers]
+        for name, most in (("static-peer", 3), ("trusted-peer", 2)):
+            error = self.assertRaises(ConfigError, whole.setConfig, {"max-peers": 7, name: urls})
+            self.assertEqual(str(error), f"{name}: 5 are more than the {most} that there may be")
+            self.assertEqual(whole.setConfig({}), before)
+            self.assertEqual(whole.setConfig({name: urls[:most]})[name], urls[:most])
+            whole.setConfig(before)
+        roster = whole.node.household.roster
+        self.assertEqual((roster.static, roster.trusted), ({peers[0].node_id},) * 2)
 
     def test_the_view(self) -> None:
         node = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node
