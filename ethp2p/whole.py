@@ -239,6 +239,8 @@ class WholeNode(_Whole):
             if objection:
                 raise ConfigError(f"static-peer {objection}")
         self._config = config
+        if self.discovery is not None:
+            self.discovery.restrict(config.netrestrict)
         household.setPolicy(
             policy,
             tuple(values),

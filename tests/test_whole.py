@@ -28,6 +28,7 @@ from ethp2p import whole as whole_module
 from ethp2p.config import NodeConfig
 from ethp2p.crypto.keys import PrivateKey
 from ethp2p.discovery.database import NodeDatabase
+from ethp2p.discovery.service import DiscoveryService
 from ethp2p.enode import Node
 from ethp2p.errors import ConfigError
 from ethp2p.web import INodeFacade
@@ -122,6 +123,16 @@ class WholeNodeTests(SynchronousTestCase):
             whole.setConfig(before)
         roster = whole.node.household.roster
         self.assertEqual((roster.static, roster.trusted), ({peers[0].node_id},) * 2)
+
+    def test_netrestrict_while_it_runs(self) -> None:
+        """It reaches discovery as well, and is lifted there, too."""
+        whole = WholeNode(NodeConfig(datadir=self.dir, http="none", ipc="none"), MemoryReactorClock())
+        whole.setConfig({"netrestrict": "192.0.2.0/24"})  # there is no discovery yet
+        whole.discovery = discovery = DiscoveryService(MemoryReactorClock(), whole.node.local, wall=lambda: 0.0)
+        for networks, heard in (("10.0.0.0/8", False), ("", True)):
+            whole.setConfig({"netrestrict": networks})
+            far = Node(KEY.public_key, "192.0.2.1", 30303)
+            self.assertEqual((discovery.sockets.gate.admits(far.host, 0.0), discovery._reachable(far)), (heard, heard))
 
     def test_the_view(self) -> None:
         node = WholeNode(NodeConfig(datadir=self.dir), MemoryReactorClock()).node

@@ -25,6 +25,7 @@ class Gate:
     """
     A rate for each source, and none for the local network.
 
+    @ivar netrestrict: the only networks to hear, None for all; may be changed at any time.
     @ivar limited: datagrams over the rate of their source.
     @ivar refused: datagrams from elsewhere than the networks we are restricted to.
     """
@@ -32,9 +33,8 @@ class Gate:
     def __init__(
         self, netrestrict: Netrestrict | None = None, *, burst: float = PACKET_BURST, rate: float = PACKET_RATE
     ) -> None:
-        """@param netrestrict: the only networks to hear; None hears all."""
         self.limited = self.refused = 0
-        self._netrestrict = netrestrict
+        self.netrestrict = netrestrict
         self._burst = burst
         self._rate = rate
         self._sources: OrderedDict[Union[str, int], TokenBucket | None] = OrderedDict()
@@ -45,7 +45,7 @@ class Gate:
 
         @param host: the IP address it came from, IPv4 where it is IPv4 inside IPv6.
         """
-        if self._netrestrict is not None and host not in self._netrestrict:
+        if self.netrestrict is not None and host not in self.netrestrict:
             self.refused += 1
             return False
         source = host if ":" not in host else int(IPv6Address(host)) >> 64  # what one line has is one source

@@ -198,6 +198,10 @@ class DiscoveryService(Service):
             speaker.driver.readmit(self._clock.seconds())
         self.sockets.turn()
 
+    def restrict(self, netrestrict: Netrestrict | None) -> None:
+        """Speak to these networks only from now on.  Who is in a table from elsewhere is heard no more, nor given."""
+        self._netrestrict = self.sockets.gate.netrestrict = netrestrict
+
     def nodes(self, *, liveOnly: bool = True) -> list[Node]:
         """The nodes in the tables, those of both protocols once."""
         found: dict[bytes, Node] = {}
