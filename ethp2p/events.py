@@ -105,7 +105,7 @@ class RequestDone:
     size: int
     #: Seconds from asking to answer.
     rtt: float
-    #: C{ok}, C{timeout} or C{invalid}.
+    #: C{ok}, C{timeout}, C{too_large} or C{invalid}.
     result: str
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from ethp2p.blocks import Block, Header
 from ethp2p.chain.memory import MemoryChain
 from ethp2p.errors import P2PError
-from ethp2p.eth import EthProtocol
+from ethp2p.eth import AnswerTooLarge, EthProtocol
 from ethp2p.limits import Clock
 
 #: Blocks asked for at a time.
@@ -40,6 +40,7 @@ async def fetch_blocks(
     @param amount: how many, at most L{ethp2p.eth.MAX_ASKED}.
     @param receipts: whether to fetch them too; None stands in their place otherwise.
     @return: each block with its receipts: the first ones, as many as the peer has and cares to send.
+    @raise AnswerTooLarge: the receipts of the first block alone are more than a message can carry.
     @raise P2PError: as L{EthProtocol}'s methods do.
     """
     headers: list[Header] = await peer.getBlockHeaders(first, amount)
@@ -49,15 +50,29 @@ async def fetch_blocks(
         if not more:
             break
         bodies += more
-    lists: list[Any] = [None] * len(bodies)
-    if receipts:
-        lists = []
-        while len(lists) < len(bodies):
-            got = await peer.getReceipts(headers[len(lists) : len(bodies)])
-            if not got:
-                break
-            lists += got
+    lists: list[Any] = await _receipts(peer, headers[: len(bodies)]) if receipts else [None] * len(bodies)
     return [(Block(header, body), list_) for header, body, list_ in zip(headers, bodies, lists)]
+
+
+async def _receipts(peer: EthProtocol, headers: list[Header]) -> list[Any]:
+    """Those of the first blocks, as many as the peer can send; fewer at a time when an answer is too large."""
+    lists: list[Any] = []
+    most = len(headers)
+    while len(lists) < len(headers):
+        asked = headers[len(lists) : len(lists) + most]
+        try:
+            got = await peer.getReceipts(asked)
+        except AnswerTooLarge as error:
+            most = len(asked) // 2
+            if most:
+                continue
+            if not lists:
+                raise AnswerTooLarge(f"receipts of block {asked[0].number}: {error}") from None
+            break
+        if not got:
+            break
+        lists += got
+    return lists
 
 
 class Follower(Service):
@@ -94,6 +109,8 @@ class Follower(Service):
         self._receipts = receipts
         self._met: WeakSet[EthProtocol] = WeakSet()
         self._told: WeakSet[EthProtocol] = WeakSet()
+        #: Who cannot send us the block after this one.
+        self._stuck: WeakKeyDictionary[EthProtocol, int] = WeakKeyDictionary()
         self._asked: dict[EthProtocol, Deferred[None]] = {}
         self._round: Deferred[None] | None = None
         self._next: Any = None
@@ -129,7 +146,7 @@ class Follower(Service):
 
     async def _ask_all(self) -> None:
         for peer in list(self._peers()):
-            if peer not in self._asked:
+            if peer not in self._asked and self._stuck.get(peer) != self._chain.head().number:
                 await self._patiently(peer)
 
     def _patiently(self, peer: EthProtocol) -> Deferred[None]:
@@ -153,6 +170,11 @@ class Follower(Service):
         try:
             while not self._stopped and await self.catchUp(peer) == BATCH:
                 pass
+        except AnswerTooLarge as error:
+            self._stuck[peer] = self._chain.head().number
+            self._log.warn(
+                "{peer} cannot send what follows: {why}", peer=peer.session.node_id.hex()[:8], why=str(error)
+            )
         except P2PError as error:  # the session has booked what is the peer's fault
             self._log.debug("following stopped at a peer: {why}", why=str(error))
 

@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 from twisted.internet.defer import Deferred
 
-from ethp2p.errors import LocalProtocolError, Offence, RemoteProtocolError, RequestTimeout
+from ethp2p.errors import LocalProtocolError, Offence, P2PError, RemoteProtocolError, RequestTimeout
 from ethp2p.limits import ExpiringMap, WheelCall, WheelTimer
 
 #: Most requests to one peer that wait at once.
@@ -218,6 +218,15 @@ class Requests:
         if request is not None:
             self._deferreds.pop(requestId).callback(answer)
         return request
+
+    def fail(self, replyCode: int, requestId: int, error: P2PError) -> None:
+        """
+        Fail a request whose answer has come and cannot be used.
+
+        @raise RemoteProtocolError: as L{RequestTracker.settle}.
+        """
+        if self.tracker.settle(replyCode, requestId, 0, self._wheel.seconds()) is not None:
+            self._deferreds.pop(requestId).errback(error)
 
     def failAll(self, reason: BaseException) -> None:
         """The peer is gone: fail every request with C{reason}, and those still to be made."""

@@ -206,6 +206,16 @@ class Receipts:
     items: tuple[bytes, ...]
 
 
+@attrs.frozen
+class TooLarge:
+    """
+    What is taken of a reply that is larger than any message may be: whose it is, and its size in bytes.
+    """
+
+    request_id: int
+    size: int
+
+
 Status = Union[Status66, Status69]
 Request = Union[GetBlockHeaders, GetBlockBodies, GetPooledTransactions, GetNodeData, GetReceipts]
 Reply = Union[BlockHeaders, BlockBodies, PooledTransactions, NodeData, Receipts]

@@ -29,7 +29,7 @@ class IEthObserver(Interface):
         @param message: the one it was asked with, e.g. C{GetBlockHeaders}.
         @param size: bytes of the answer.
         @param rtt: seconds from asking to answer.
-        @param result: C{ok}, C{timeout} or C{invalid}.
+        @param result: C{ok}, C{timeout}, C{too_large} or C{invalid}.
         """
 
     def messageSeen(protocol: EthProtocol, message: Announcement) -> None:

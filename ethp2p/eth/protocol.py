@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from ethp2p.blocks import Body, Header, Receipt
 from ethp2p.devp2p.requests import Requests
-from ethp2p.errors import ConfigError, LocalProtocolError, Offence, RemoteProtocolError, RequestTimeout
+from ethp2p.errors import ConfigError, LocalProtocolError, Offence, P2PError, RemoteProtocolError, RequestTimeout
 from ethp2p.eth import messages, serve, verify, wire
 from ethp2p.eth.observer import IEthObserver, SilentObserver
 from ethp2p.eth.state import Conversation, EthError, StatusTimeout
@@ -43,6 +43,10 @@ SLICE = 0.005
 T = TypeVar("T")
 
 
+class AnswerTooLarge(P2PError):
+    """The answer is larger than any message may be: fewer blocks, or none of them, can be had from this peer."""
+
+
 class RequestFlood(EthError):
     """The peer asks more often than any honest peer needs to."""
 
@@ -55,7 +59,8 @@ class EthProtocol:
     eth with one peer: answers it, and asks it.
 
     What it is asked for comes as a C{Deferred} that fires with checked values, or fails: with
-    L{RequestTimeout}; with L{RemoteProtocolError} when the answer is wrong, which ends the session too; with
+    L{RequestTimeout}; with L{AnswerTooLarge}; with L{RemoteProtocolError} when the answer is wrong, which ends the
+    session too; with
     L{LocalProtocolError} when it cannot be asked; with L{ethp2p.errors.PeerDisconnected} when it goes.
     Cancelling gives the request up.
 
@@ -116,6 +121,9 @@ class EthProtocol:
             self._requestReceived(message, len(payload))
         elif isinstance(message, messages.REPLIES):
             self._requests.settle(code, message.request_id, len(message.items), (message.items, len(payload)))
+        elif isinstance(message, messages.TooLarge):
+            words = f"an answer of {message.size:,} bytes, more than the {wire.MAX_MESSAGE:,} of a message"
+            self._requests.fail(code, message.request_id, AnswerTooLarge(words))
         elif isinstance(message, messages.STATUSES):
             self._statusReceived(message)
         else:
@@ -278,6 +286,9 @@ class EthProtocol:
         except RequestTimeout:
             self.factory.timeouts += 1
             tell(0, 0, REQUEST_TIMEOUT, result="timeout")
+            raise
+        except AnswerTooLarge:
+            tell(0, 0, self._requests.tracker.rtt or 0.0, result="too_large")
             raise
         rtt = self._requests.tracker.rtt or 0.0
         try:

@@ -7,8 +7,8 @@ Pure: given messages and a chain to compare with, it gives messages or raises.
 from __future__ import annotations
 
 from ethp2p.errors import DisconnectReason, Offence, RemoteProtocolError
-from ethp2p.eth.messages import BlockRangeUpdate, Message, Status, Status66, Status69
-from ethp2p.eth.wire import Code, decode
+from ethp2p.eth.messages import BlockRangeUpdate, Message, Status, Status66, Status69, TooLarge
+from ethp2p.eth.wire import Code, decode, too_large
 from ethp2p.interfaces import IChain
 from ethp2p.networks import ForkRejected
 
@@ -138,9 +138,10 @@ class Conversation:
         self._told = block_range(self._chain)
         return status_of(self._chain, self.version)
 
-    def receive_message(self, code: int, payload: bytes) -> Message | None:
+    def receive_message(self, code: int, payload: bytes) -> Message | TooLarge | None:
         """
-        @return: the message, if the rules allow it now; None when deaf.
+        @return: the message, if the rules allow it now; None when deaf.  A reply that is too large is no fault by
+            itself: one block may have more than a message can carry.
         @raise RemoteProtocolError: they do not.
         """
         if self._deaf:
@@ -151,9 +152,12 @@ class Conversation:
             self._deaf = True
             raise
 
-    def _receive(self, code: int, payload: bytes) -> Message:
+    def _receive(self, code: int, payload: bytes) -> Message | TooLarge:
         if self.status is None and code != Code.STATUS:
             raise StatusMissing(f"message {code:#04x} before Status")
+        reply = too_large(self.version, code, payload)
+        if reply is not None:
+            return reply
         message = decode(self.version, code, payload)
         if isinstance(message, (Status66, Status69)):
             if self.status is not None:

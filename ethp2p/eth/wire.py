@@ -21,6 +21,7 @@ from ethp2p.blocks.steps import Steps, finish
 from ethp2p.codec import rlp
 from ethp2p.errors import LocalProtocolError, OversizeError, WireError
 from ethp2p.eth.messages import (
+    REPLIES,
     BlockBodies,
     BlockHeaders,
     BlockId,
@@ -42,6 +43,7 @@ from ethp2p.eth.messages import (
     Request,
     Status66,
     Status69,
+    TooLarge,
     Transactions,
 )
 from ethp2p.networks import FORK_ID
@@ -330,6 +332,20 @@ def decode(version: int, code: int, payload: bytes) -> Message:
         raise OversizeError(f"{layout.cls.__name__} of {len(payload)} bytes, more than {MAX_MESSAGE}")
     message: Message = layout.decode(payload)
     return message
+
+
+def too_large(version: int, code: int, payload: bytes) -> TooLarge | None:
+    """
+    Tell whose reply is over L{MAX_MESSAGE}.
+
+    @return: None where that is not so: L{decode} judges it.
+    @raise WireError: it does not begin with a number.
+    """
+    layout = VERSIONS[version].messages.get(code)
+    if layout is None or layout.cls not in REPLIES or len(payload) <= MAX_MESSAGE:
+        return None
+    request_id, *_ = rlp.split(payload, max_items=2) or [b""]
+    return TooLarge(rlp.UINT64.decode(request_id), len(payload))
 
 
 def decode_receipts(raw: bytes, version: int) -> tuple[Receipt, ...]:

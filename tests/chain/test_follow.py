@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from ethp2p.blocks import Header
 from ethp2p.chain import Follower
 from ethp2p.chain.follow import BATCH, PATIENCE
-from ethp2p.eth import EthProtocol, messages
+from ethp2p.codec import rlp
+from ethp2p.eth import EthProtocol, messages, wire
+from ethp2p.events import OffenceBooked
 from tests.node.support import Town
 
 
@@ -86,6 +88,41 @@ class NothingTests(SynchronousTestCase):
         follower.startService()
         town.network.advance(10.0)
         self.assertEqual(chain.head().number, 3)
+
+
+class Heavy(EthProtocol):
+    """Has a block whose receipts are more than a message may carry, and sends them all the same, as geth does."""
+
+    block = b""
+
+    def _serve(self, request: messages.Request) -> None:
+        if isinstance(request, messages.GetReceipts) and self.block in request.hashes:
+            assert self._channel is not None
+            answer = rlp.encode([rlp.UINT64.dump(request.request_id), [bytes(wire.MAX_MESSAGE)]])
+            self._channel.writeMessage(wire.Code.RECEIPTS, answer)
+        else:
+            super()._serve(request)
+
+
+class HeavyBlockTests(SynchronousTestCase):
+    def test_heavy(self) -> None:
+        """What comes before it is taken; then the peer, which can do nothing about it, is told of and left in peace."""
+        town = Town(blocks=20)
+        self.patch(Heavy, "block", town.blocks[12][0].header.hash)
+        server, _ = town.node(1, blocks=20, ethProtocol=Heavy)
+        chain = town.chain()
+        node, diary = town.node(2, chain=chain, staticPeers=[town.address(1)])
+        [peer] = [town.network.wait_for(node.whenEthPeer())]
+        follower = Follower(chain, node.ethPeers, town.network.clock)
+        with capturedLogs() as told:
+            follower.startService()
+            town.network.advance(60.0)
+        self.assertEqual(chain.head().number, 12)
+        [warning] = [formatEvent(event) for event in told if event["log_level"] is LogLevel.warn]
+        self.assertIn("cannot send what follows: receipts of block 13: an answer of 10,48", warning)
+        self.assertLess(server.eth.served, 30)
+        self.assertEqual((diary.of(OffenceBooked), node.ethPeers()), ([], [peer]))
+        follower.stopService()
 
 
 class StoppingTests(SynchronousTestCase):

@@ -13,15 +13,18 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p.blocks import Body, Header
+from ethp2p.codec import rlp
 from ethp2p.devp2p.requests import ResponseTooLarge, UnsolicitedResponse, WrongResponse
 from ethp2p.errors import (
     DisconnectReason,
     LocalProtocolError,
     Offence,
+    OversizeError,
     PeerDisconnected,
     RequestTimeout,
+    WireError,
 )
-from ethp2p.eth import EthFactory, protocol, serve
+from ethp2p.eth import AnswerTooLarge, EthFactory, protocol, serve, wire
 from ethp2p.eth.messages import (
     BlockBodies,
     BlockHeaders,
@@ -34,7 +37,7 @@ from ethp2p.eth.messages import (
 )
 from ethp2p.eth.protocol import MAX_ASKED, REQUEST_TIMEOUT
 from ethp2p.eth.verify import BadData
-from ethp2p.eth.wire import VERSIONS
+from ethp2p.eth.wire import VERSIONS, Code
 from tests.chain.building import geth_chain, headers_of, receipts, small_chain
 from tests.eth.fakes import Met, Pair, Side
 
@@ -167,6 +170,27 @@ class AskingTests(Met):
             side.channel.hear(lie)
             self.assertIsInstance(side.channel.failed, ResponseTooLarge)
             self.failureResultOf(results[-1], PeerDisconnected)
+
+    def test_larger_than_a_message(self) -> None:
+        """One block may have more receipts than a message can carry: who sends them all the same is no offender."""
+        results = [self.protocol.getReceipts(self.headers(4, 4)), self.protocol.getReceipts(self.headers(5, 5))]
+        large = rlp.encode([rlp.UINT64.dump(2), [bytes(wire.MAX_MESSAGE)]])
+        self.channel.deliver(Code.RECEIPTS, large)
+        error = self.failureResultOf(results[1], AnswerTooLarge).value
+        self.assertEqual(str(error), f"an answer of {len(large):,} bytes, more than the 10,485,760 of a message")
+        self.assertEqual(self.side.spy.requests, [("GetReceipts", 0, "too_large")])
+        self.reply(serve.answer(self.chain, 69, self.channel.said()[0]))
+        self.assertEqual(self.successResultOf(results[0]), [receipts(4)])
+        self.assertIsNone(self.channel.failed)
+        for code, payload, offence in (
+            (Code.RECEIPTS, large, UnsolicitedResponse),  # nobody asked again
+            (Code.GET_RECEIPTS, large, OversizeError),
+            (Code.RECEIPTS, large[:-1], WireError),
+            (Code.NODE_DATA, large, WireError),  # not in eth/69
+        ):
+            side = self.met(69)
+            side.channel.deliver(code, payload)
+            self.assertIsInstance(side.channel.failed, offence)
 
     def test_unasked(self) -> None:
         self.reply(BlockHeaders(77, ()))
