@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from ethp2p import networks
-from ethp2p.chain import MemoryChain, load_chain
+from ethp2p.chain import Follower, MemoryChain, fetch_blocks, load_chain
 from ethp2p.errors import DisconnectReason
 from ethp2p.eth.messages import Status69
 from tests.data import ethtest
@@ -120,6 +120,25 @@ class Floors(GethTestCase):
         self.assertEqual(f"0x{peer.status.latest_hash.hex()}", head())
         await download(peer, chain, peer.status.latest)
         self.assertEqual(chain.head().number, 600)
+        self.assertEqual(f"0x{chain.head().hash.hex()}", head())
+        self.assertEqual(us.household.offences, [])
+
+    async def test_receipts(self) -> None:
+        """
+        Block 11 has more receipts than a message may carry.  geth sends them all the same: it is asked for the others,
+        and nothing is held against it.
+        """
+        served = load_chain(ethtest())
+        chain = MemoryChain(served.network)
+        us = self.us(chain)
+        peer = await us.call(self.geth.enode)
+        follower = Follower(chain, lambda: [peer], reactor)
+        follower.startService()
+        self.addCleanup(follower.stopService)
+        await until(lambda: chain.head().number == 10, MEETING)
+        for block in await fetch_blocks(peer, 11, 1):
+            chain.append(block[0])
+        await until(lambda: chain.head().number == 600, MEETING)
         self.assertEqual(f"0x{chain.head().hash.hex()}", head())
         self.assertEqual(us.household.offences, [])
 
