@@ -307,6 +307,6 @@ class DiscoveryService(Service):
 
 
 def _systemResolver(reactor: Any) -> Any:
-    from twisted.names.client import Resolver
+    from ethp2p.discovery.resolver import SystemResolver  # takes a while, and is not always needed
 
-    return Resolver(resolv="/etc/resolv.conf", reactor=reactor)
+    return SystemResolver(reactor)

@@ -443,6 +443,13 @@ class SourcesTests(ServiceCase):
         self.assertGreaterEqual(other.source.dropped["another chain"], 4)
         waiting.addErrback(lambda failure: failure.trap(SourceEnded))
 
+    def test_system_resolver(self) -> None:
+        """Nothing of it is left when the service has stopped, as is looked at after each test."""
+        url = Link(key(1).public_key, "nodes.example").text
+        one = self.serve(10, dns=[url])
+        self.network.wait_for(one.stopService())
+        one.startService()
+
     def test_bad_url(self) -> None:
         self.assertRaises(ConfigError, serve, self.network, 1, dns=["enrtree://nobody@nodes.example"])
 
