@@ -111,7 +111,7 @@ class NatService(Service):
         self._timer: WheelCall | None = None
         self._misses = self._searches = 0
         self._said = ""
-        self._stopped: Deferred[None] | None = None
+        self._stopped: list[Deferred[None]] = []  # for the last port to be given back
 
     def mapPort(self, transport: Transport, port: int, host: str = "") -> bool:
         """
@@ -152,7 +152,8 @@ class NatService(Service):
         for underway in (self._searching, self._asking):
             if underway is not None:
                 underway.cancel()
-        self._stopped = stopped = Deferred[None]()
+        stopped = Deferred[None]()
+        self._stopped.append(stopped)
         late = self._wheel.call_later(STOP_DEADLINE, self._close)
         stopped.addBoth(lambda _: late.cancel())
         for lease in list(self._leases.values()):
@@ -336,17 +337,19 @@ class NatService(Service):
             self._log.info(text, **{name: str(value) for name, value in fields.items()})
 
     def _check_stopped(self) -> None:
-        if self._stopped is not None and all(lease.ended for lease in self._leases.values()):
+        if self._stopped and all(lease.ended for lease in self._leases.values()):
             self._close()
 
     def _close(self) -> None:
-        stopped, self._stopped = self._stopped, None
+        stopped, self._stopped = self._stopped, []
         self._forget()
         self.outside = Outside()
         if self._own_wheel:
             self._wheel.stop()
-        if stopped is not None:
-            stopped.callback(None)
+        if self.running:  # started again meanwhile
+            self._begin()
+        for each in stopped:
+            each.callback(None)
 
     def _bug(self, failure: Failure) -> None:
         self._log.failure("the external address and ports are not kept up any more", failure)

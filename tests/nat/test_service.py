@@ -237,6 +237,32 @@ class StopTests(ServiceTestCase):
             self.stop(service)
             self.assertEqual(self.gateway.mapped, {}, f"stopped after {moment * 0.06} s")
 
+    def test_twice(self) -> None:
+        """Who says it again while it is under way is told as well as who said it first."""
+        self.network.link(OURS, GATEWAY, latency=0.1)
+        self.listen()
+        service = self.started("natpmp")
+        self.network.advance(5.0)
+        stopping = [service.stopService(), service.stopService()]
+        self.network.advance(1.0)
+        for each in stopping:
+            self.successResultOf(each)
+        self.quiet()
+
+    def test_started_again_at_once(self) -> None:
+        """The ports are given back, and mapped again."""
+        self.network.link(OURS, GATEWAY, latency=0.1)
+        self.listen()
+        service = self.started("natpmp")
+        self.network.advance(5.0)
+        stopping = service.stopService()
+        service.startService()
+        self.network.advance(10.0)
+        self.successResultOf(stopping)
+        self.assertEqual(self.seen(service), (EXTERNAL, 30303, 30303))
+        self.stop(service)
+        self.assertEqual(self.gateway.mapped, {})
+
     def test_while_renewing(self) -> None:
         self.network.link(OURS, GATEWAY, latency=0.1)
         self.listen()
