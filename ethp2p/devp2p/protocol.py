@@ -156,8 +156,13 @@ class Session:
         return Node(self.public_key, getattr(self.address, "host", ""), port if 0 <= port <= 0xFFFF else 0, 0)
 
     def protocols(self) -> dict[str, Mapping[str, Any]]:
-        """By name, what each capability says of itself."""
-        return {name: channel.capability.describe() for name, channel in self.channels.items()}
+        """By name, what each capability says of itself; nothing of one that fails to."""
+        shown: dict[str, Mapping[str, Any]] = {}
+        for name, channel in self.channels.items():
+            shown[name] = {}
+            with _log.failuresHandled("{shared} cannot describe itself", shared=str(channel.shared)):
+                shown[name] = channel.capability.describe()
+        return shown
 
     # --- the connection, as its transport drives it
 

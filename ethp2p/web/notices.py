@@ -1,5 +1,5 @@
 """
-Events as JSON: as geth's console expects them, and as the event schema has them.
+Events as JSON: as geth's console expects them, and as L{ethp2p.events} has them.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _json(value: Any) -> Any:
 
 def household_event(event: object) -> dict[str, Any]:
     """
-    Any event of L{ethp2p.events}: its fields, C{kind} by the event schema, and C{event}, its class in snake case.
+    Any event of L{ethp2p.events}: its fields, C{kind} as L{KINDS} has it, and C{event}, its class in snake case.
     Bytes are C{0x} and hex; a reason or an offence is its name in lower case.
     """
     name = _snake(type(event).__name__)

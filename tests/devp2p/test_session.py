@@ -68,6 +68,13 @@ class BeginTests(SynchronousTestCase):
         )
         self.assertEqual(scene.heard(), [])
 
+    def test_one_that_cannot_describe_itself(self) -> None:
+        """Nothing is told of it, and who asked, such as C{admin_peers}, hears of all the others."""
+        scene = Scene().meet()
+        scene.session.channels["eth"].capability.describe = lambda: 1 // 0
+        self.assertEqual(scene.session.protocols(), {"eth": {}})
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_both_checkpoints_see_what_is_known(self) -> None:
         seen: list[tuple[Any, ...]] = []
         scene = Scene()
