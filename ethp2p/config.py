@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -17,225 +16,20 @@ from pathlib import Path
 from typing import Any, cast
 
 import attrs
-from twisted.internet.endpoints import serverFromString
 
 import ethp2p
-from ethp2p import enode, networks
+from ethp2p import enode, kinds, networks
 from ethp2p.crypto.keys import PrivateKey, load_key, save_key
-from ethp2p.dnsdisc import parse_url
 from ethp2p.enode import Netrestrict
 from ethp2p.errors import ConfigError
-from ethp2p.nat.setting import Setting
+from ethp2p.kinds import HIDDEN, OWN
 from ethp2p.networks import Network
 from ethp2p.peers.dialer import MAX_STATIC_PEERS
-from ethp2p.peers.patterns import Pattern
 from ethp2p.peers.policy import Policy
-from ethp2p.peers.reputation import check_weights
 from ethp2p.peers.roster import MAX_TRUSTED
 
-#: What stands where a secret would.
-HIDDEN = "(hidden)"
-#: In place of a list: the network's own.
-OWN = "network"
 #: More is no TOML file of ours: it is refused before it is read.
 MAX_FILE = 1 << 20
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigError("not a text")
-    return value
-
-
-def _path(value: object) -> Path:
-    """Absolute from the start, because twistd changes the working directory."""
-    text = str(value) if isinstance(value, Path) else _text(value)
-    if not text or "\0" in text:
-        raise ConfigError("not a path")
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError:
-        raise ConfigError("no home directory is known here") from None
-
-
-def _integer(low: int, high: int) -> Callable[[object], int]:
-    def convert(value: object) -> int:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"not a whole number from {low} to {high}")
-        return value
-
-    return convert
-
-
-def _number(low: float, high: float) -> Callable[[object], float]:
-    def convert(value: object) -> float:
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-            value = float(value)
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-            raise ConfigError(f"not a number from {low:g} to {high:g}")
-        return float(value)
-
-    return convert
-
-
-def _weight(value: object) -> tuple[str, float]:
-    """C{timeout=2}, or the pair that it makes."""
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        value = f"{value[0]}={value[1]}"
-    name, _, points = _text(value).partition("=")
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?", points.strip()):
-        raise ConfigError("not an offence, '=' and a number of points, as in timeout=2")
-    weight = name.strip().lower().replace("-", "_"), float(points)
-    check_weights(dict([weight]))
-    return weight
-
-
-def _pattern(value: object) -> str:
-    Pattern.parse(_text(value))
-    return _text(value)
-
-
-def _store(value: object) -> str:
-    text = _text(value)
-    if HIDDEN in text:
-        raise ConfigError("a password is not shown in a printed configuration; give it, or leave it to ~/.pgpass")
-    return text if text.startswith(("postgres://", "postgresql://")) else str(_path(text))
-
-
-def _without_password(store: str) -> str:
-    return re.sub(r"(?<=://)([^:@/]*):[^@/]*@", rf"\1:{HIDDEN}@", re.sub(r"(?<=password=)[^&]*", HIDDEN, store))
-
-
-def _ipc(value: object) -> str:
-    return "" if value in ("", "none") else str(_path(value))
-
-
-def _endpoint(value: object) -> str:
-    text = _text(value)
-    try:
-        serverFromString(cast(Any, None), text)  # parsed only; listening comes later
-    except Exception as error:  # noqa: BLE001  each kind of endpoint fails in its own way
-        raise ConfigError(f"not a server endpoint: {' '.join(str(error).split())}") from None
-    found = _tcp(text)
-    if found is not None and not 0 <= found[1] <= 0xFFFF:
-        raise ConfigError(f"port {found[1]} is not a number from 0 to 65535")
-    return text
-
-
-def _tcp(endpoint: str) -> tuple[str, int] | None:
-    """Interface and port of an endpoint that can be parsed; None when it has nothing to do with TCP."""
-    kind, *parts = [part.replace("\\:", ":") for part in re.split(r"(?<!\\):", endpoint)]
-    if kind not in ("tcp", "tcp6"):
-        return None
-    named = dict(part.split("=", 1) for part in parts if "=" in part)
-    plain = [part for part in parts if "=" not in part]
-    everywhere = "::" if kind == "tcp6" else "0.0.0.0"
-    return named.get("interface", plain[1] if len(plain) > 1 else "") or everywhere, int(named.get("port") or plain[0])
-
-
-def _http(value: object) -> str:
-    if value in ("", "none"):
-        return ""
-    text = _endpoint(value)
-    kind, *rest = re.split(r"(?<!\\):", text)
-    ours_alone = {"tcp": "interface=127.0.0.1", "tcp6": r"interface=\:\:1", "unix": "mode=600"}.get(kind, "")
-    positional = [part for part in rest if "=" not in part]
-    stated = len(positional) > 1 or any(part.split("=")[0] == ours_alone.split("=")[0] for part in rest)
-    return text if stated or not ours_alone else f"{text}:{ours_alone}"
-
-
-def _network(value: object) -> str:
-    text = _text(value)
-    if text in networks.NAMES:
-        return text
-    path = _path(text)
-    if not os.path.isfile(path):
-        raise ConfigError(f"neither a known network ({', '.join(networks.NAMES)}) nor a genesis.json file")
-    return str(path)
-
-
-def _chain(value: object) -> Path | None:
-    if value in (None, ""):
-        return None
-    path = _path(value)
-    if not os.path.isfile(path / "genesis.json"):
-        raise ConfigError("not a directory with a genesis.json")
-    return path
-
-
-def _nodekey(value: object) -> str:
-    text = _text(value)
-    if text == HIDDEN:
-        raise ConfigError("a key is not shown in a printed configuration; give the key or its file")
-    digits = text.removeprefix("0x").lower()
-    if re.fullmatch(r"[0-9a-f]{32,}", digits):
-        if len(digits) != 64:
-            raise ConfigError(f"a private key is 64 hex digits, this has {len(digits)}")
-        PrivateKey.parse(bytes.fromhex(digits))
-        return digits
-    return str(_path(text))
-
-
-def _peer(value: object) -> enode.Node:
-    if isinstance(value, enode.Node):
-        return value
-    if not isinstance(value, str):
-        raise ConfigError(f"{value!r} is not a text")
-    return enode.Node.parse(value)
-
-
-def _flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    if value in ("true", "false"):
-        return value == "true"
-    raise ConfigError("neither true nor false")
-
-
-def _list(convert: Callable[[str], Any]) -> Callable[[object], tuple[Any, ...] | None]:
-    """Texts with commas between them, or a TOML list; None where L{OWN} says that the network's are to be taken."""
-
-    def convert_all(value: object) -> tuple[Any, ...] | None:
-        if value is None or value == OWN:
-            return None
-        parts = _text(value).split(",") if isinstance(value, str) else value
-        if not isinstance(parts, (list, tuple)):
-            raise ConfigError("neither a text nor a list")
-        return tuple([convert(part.strip() if isinstance(part, str) else part) for part in parts if part != ""])
-
-    return convert_all
-
-
-def _dns(value: object) -> str:
-    parse_url(_text(value))
-    return _text(value)
-
-
-def _nat(value: object) -> str:
-    Setting.parse(_text(value))
-    return _text(value)
-
-
-def _netrestrict(value: object) -> Netrestrict | None:
-    if value is None or isinstance(value, Netrestrict):
-        return value
-    return Netrestrict.parse(_text(value)) if value else None
-
-
-def _identity(value: object) -> str:
-    text = _text(value)
-    if not re.fullmatch(r"[!-.0-~]{0,32}", text):
-        raise ConfigError("not at most 32 printable ASCII characters without spaces and slashes")
-    return text
-
-
-def _each(convert: Callable[[object], Any]) -> Callable[[object], tuple[Any, ...]]:
-    def convert_all(value: object) -> tuple[Any, ...]:
-        return tuple(convert(item) for item in (value if isinstance(value, (list, tuple)) else [value]))
-
-    return convert_all
 
 
 def _default_datadir() -> Path:
@@ -270,7 +64,7 @@ class Option:
 
 
 #: What converts settings that may hold a secret.
-_SECRET = (_nodekey, _store)
+_SECRET = (kinds.nodekey, kinds.store)
 
 
 def _setting(
@@ -283,18 +77,18 @@ def _setting(
     many: bool = False,
     live: bool = False,
 ) -> Any:
-    flag = convert is _flag
+    flag = convert is kinds.flag
 
     def named(value: object) -> Any:
         try:
             return convert(value)
         except ConfigError as error:
-            if convert is _peer:  # its errors name the text themselves
+            if convert is kinds.peer:  # its errors name the text themselves
                 raise ConfigError(f"{name} {error}") from None
             shown = HIDDEN if convert in _SECRET else repr(str(value) if isinstance(value, Path) else value)
             raise ConfigError(f"{name} {shown}: {error}") from None
 
-    converter = _each(named) if many else named
+    converter = kinds.each(named) if many else named
     shown = "" if isinstance(default, attrs.Factory) or not default else str(default)  # type: ignore[arg-type]
     option = Option(name, meta, help, converter, many, flag, shown, live)
     return attrs.field(default=default, converter=converter, metadata={"option": option}, repr=convert not in _SECRET)
@@ -313,24 +107,28 @@ class NodeConfig:
     """
 
     datadir: Path = _setting(  # noqa: RUF009  an attrs field
-        "datadir", "DIR", "Where the node keeps its key and what it learns.", _path, attrs.Factory(_default_datadir)
+        "datadir",
+        "DIR",
+        "Where the node keeps its key and what it learns.",
+        kinds.path,
+        attrs.Factory(_default_datadir),
     )
     chain: Path | None = _setting(  # noqa: RUF009
-        "chain", "DIR", "Serve the chain in DIR: genesis.json, and blocks in chain.rlp.", _chain, None
+        "chain", "DIR", "Serve the chain in DIR: genesis.json, and blocks in chain.rlp.", kinds.chain, None
     )
     network: str = _setting(
         "network",
         "NAME|FILE",
         "The network to join: its name, or its genesis.json.  By default that of the chain served, or mainnet.",
-        _network,
+        kinds.network,
         _derived(lambda self: str(self.chain / "genesis.json") if self.chain else "mainnet"),
     )
-    port: int = _setting("port", "PORT", "TCP port for peers.", _integer(0, 65535), 30303)
+    port: int = _setting("port", "PORT", "TCP port for peers.", kinds.integer(0, 65535), 30303)
     listen: tuple[str, ...] = _setting(
         "listen",
         "ENDPOINT",
         "Listen for peers here instead (a Twisted endpoint); may be repeated.",
-        _endpoint,
+        kinds.endpoint,
         _derived(lambda self: (f"tcp:{self.port}",)),
         many=True,
     )
@@ -338,15 +136,15 @@ class NodeConfig:
         "nodekey",
         "HEX|FILE",
         "The node's private key, or a file with it.  By default in the data directory, made when missing.",
-        _nodekey,
+        kinds.nodekey,
         _derived(lambda self: str(self.datadir / "nodekey")),
     )
-    identity: str = _setting("identity", "NAME", "Added to the client name that peers see.", _identity, "")
+    identity: str = _setting("identity", "NAME", "Added to the client name that peers see.", kinds.identity, "")
     static_peers: tuple[enode.Node, ...] = _setting(
         "static-peer",
         "ENODE|ENR",
         "Call this peer, and again whenever it is gone; may be repeated.",
-        _peer,
+        kinds.peer,
         (),
         many=True,
         live=True,
@@ -355,17 +153,19 @@ class NodeConfig:
         "trusted-peer",
         "ENODE|ENR",
         "Let this peer in even when full; may be repeated.",
-        _peer,
+        kinds.peer,
         (),
         many=True,
         live=True,
     )
-    max_peers: int = _setting("max-peers", "NUMBER", "Most peers at one time.", _integer(0, 100_000), 50, live=True)
+    max_peers: int = _setting(
+        "max-peers", "NUMBER", "Most peers at one time.", kinds.integer(0, 100_000), 50, live=True
+    )
     min_peers: int = _setting(
         "min-peers",
         "NUMBER",
         "With fewer, look harder for peers, and say what is in the way.",
-        _integer(0, 100_000),
+        kinds.integer(0, 100_000),
         _derived(lambda self: min(3, self.max_peers)),
         live=True,
     )
@@ -373,21 +173,31 @@ class NodeConfig:
         "dial-ratio",
         "NUMBER",
         "One place in so many is for peers that we call; the rest is for callers.",
-        _integer(1, 100_000),
+        kinds.integer(1, 100_000),
         3,
         live=True,
     )
     max_pending_peers: int = _setting(
-        "max-pending-peers", "NUMBER", "Most handshakes with callers at one time.", _integer(1, 10_000), 50, live=True
+        "max-pending-peers",
+        "NUMBER",
+        "Most handshakes with callers at one time.",
+        kinds.integer(1, 10_000),
+        50,
+        live=True,
     )
     max_peers_per_ip: int = _setting(
-        "max-peers-per-ip", "NUMBER", "Most peers at one address; 0 sets no limit.", _integer(0, 100_000), 0, live=True
+        "max-peers-per-ip",
+        "NUMBER",
+        "Most peers at one address; 0 sets no limit.",
+        kinds.integer(0, 100_000),
+        0,
+        live=True,
     )
     max_peers_per_subnet: int = _setting(
         "max-peers-per-subnet",
         "NUMBER",
         "Most peers in one /24, or /64 of IPv6; 0 sets no limit.",
-        _integer(0, 100_000),
+        kinds.integer(0, 100_000),
         0,
         live=True,
     )
@@ -395,18 +205,18 @@ class NodeConfig:
         "inbound-throttle",
         "SECONDS",
         "An address may call again after so long; 0 sets no limit.",
-        _number(0, 3600),
+        kinds.number(0, 3600),
         30.0,
         live=True,
     )
     throttle_lan: bool = _setting(
-        "throttle-lan", "", "Throttle neighbours on this machine or network, too.", _flag, False, live=True
+        "throttle-lan", "", "Throttle neighbours on this machine or network, too.", kinds.flag, False, live=True
     )
     refuse_clients: tuple[str, ...] = _setting(
         "refuse-client",
         "REGEX",
         "Refuse peers whose client name has this in it; may be repeated.",
-        _pattern,
+        kinds.pattern,
         (),
         many=True,
         live=True,
@@ -415,28 +225,28 @@ class NodeConfig:
         "weight",
         "OFFENCE=POINTS",
         "What an offence costs of a peer's 100 points, as timeout=2; may be repeated.",
-        _weight,
+        kinds.weight,
         (),
         many=True,
         live=True,
     )
     disconnect_below: float = _setting(
-        "disconnect-below", "POINTS", "Part with peers that have fewer points.", _number(0, 100), 20.0, live=True
+        "disconnect-below", "POINTS", "Part with peers that have fewer points.", kinds.number(0, 100), 20.0, live=True
     )
     ban_below: float = _setting(
-        "ban-below", "POINTS", "Ban peers that have fewer points.", _number(0, 100), 5.0, live=True
+        "ban-below", "POINTS", "Ban peers that have fewer points.", kinds.number(0, 100), 5.0, live=True
     )
     ban_seconds: float = _setting(
-        "ban-seconds", "SECONDS", "How long such a ban lasts.", _number(1, 10**9), 43200.0, live=True
+        "ban-seconds", "SECONDS", "How long such a ban lasts.", kinds.number(1, 10**9), 43200.0, live=True
     )
     reputation_dry_run: bool = _setting(
-        "reputation-dry-run", "", "Keep the points, but part with nobody for them.", _flag, False, live=True
+        "reputation-dry-run", "", "Keep the points, but part with nobody for them.", kinds.flag, False, live=True
     )
     no_rotation: bool = _setting(
         "no-rotation",
         "",
         "Do not part with a random peer every few minutes when full, so that newcomers get in.",
-        _flag,
+        kinds.flag,
         False,
         live=True,
     )
@@ -444,44 +254,44 @@ class NodeConfig:
         "peer-store",
         "FILE|POSTGRESQL",
         "Where peers and bans are kept: a file, or a database as postgresql://...  By default in the data directory.",
-        _store,
+        kinds.store,
         _derived(lambda self: str(self.datadir / "peers.sqlite")),
     )
     bootnodes: tuple[enode.Node, ...] | None = _setting(
         "bootnodes",
         "ENODE|ENR,...",
         "Begin to look for nodes here; 'network', the default, stands for the network's own.",
-        _list(_peer),
+        kinds.listed(kinds.peer),
         None,
     )
     dns: tuple[str, ...] | None = _setting(
-        "dns", "ENRTREE,...", "Node lists in DNS (EIP-1459), likewise.", _list(_dns), None
+        "dns", "ENRTREE,...", "Node lists in DNS (EIP-1459), likewise.", kinds.listed(kinds.dns), None
     )
-    no_discovery: bool = _setting("no-discovery", "", "Look for no nodes, and be found by none.", _flag, False)
-    no_discv4: bool = _setting("no-discv4", "", "Do not speak discv4.", _flag, False)
-    no_discv5: bool = _setting("no-discv5", "", "Do not speak discv5.", _flag, False)
+    no_discovery: bool = _setting("no-discovery", "", "Look for no nodes, and be found by none.", kinds.flag, False)
+    no_discv4: bool = _setting("no-discv4", "", "Do not speak discv4.", kinds.flag, False)
+    no_discv5: bool = _setting("no-discv5", "", "Do not speak discv5.", kinds.flag, False)
     nat: str = _setting(
         "nat",
         "METHOD",
         "How to learn our address outside: none, any, upnp, natpmp[:GATEWAY], stun[:HOST[:PORT]] or extip:ADDRESS.",
-        _nat,
+        kinds.nat,
         "none",
     )
     netrestrict: Netrestrict | None = _setting(  # noqa: RUF009
-        "netrestrict", "CIDR,...", "The only networks to have to do with.", _netrestrict, None, live=True
+        "netrestrict", "CIDR,...", "The only networks to have to do with.", kinds.netrestrict, None, live=True
     )
     http: str = _setting(
         "http",
         "ENDPOINT",
         "Answer JSON-RPC here, on loopback unless an interface is given; 'none' turns it off.",
-        _http,
+        kinds.http,
         "tcp:8650:interface=127.0.0.1",
     )
     ipc: str = _setting(
         "ipc",
         "PATH",
         "Answer JSON-RPC on this unix socket; 'none' turns it off.  By default in the data directory.",
-        _ipc,
+        kinds.ipc,
         _derived(lambda self: str(self.datadir / "ethp2p.ipc")),
     )
 
@@ -581,7 +391,7 @@ class NodeConfig:
 
     def udp_addresses(self) -> list[tuple[str, int]]:
         """Interface and port of each TCP endpoint to listen on: where to speak UDP."""
-        return [found for found in map(_tcp, self.listen) if found is not None]
+        return [found for found in map(kinds.tcp, self.listen) if found is not None]
 
     def key_file(self) -> Path | None:
         """Where the node's key is kept; None when it was given itself."""
@@ -658,7 +468,7 @@ class Settings:
             if option.name == "nodekey" and not os.path.isabs(value):
                 value = HIDDEN
             if option.name == "peer-store":
-                value = _without_password(value)
+                value = kinds.without_password(value)
             source = self.sources.get(option.name, "default")
             lines.append(f"{option.name} = {_toml(value)}  # {source}".replace("\n", " "))
         return "\n".join(lines) + "\n"

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ethp2p import config, networks
-from ethp2p.config import HIDDEN, MAX_FILE, OPTIONS, NodeConfig, assemble, read_file
+from ethp2p.config import MAX_FILE, OPTIONS, NodeConfig, assemble, read_file
 from ethp2p.crypto.keys import PrivateKey, save_key
 from ethp2p.enode import Netrestrict, Node
 from ethp2p.errors import ConfigError
+from ethp2p.kinds import HIDDEN
 
 KEY = PrivateKey.parse(b"\x01" * 32)
 ENODE = Node(KEY.public_key, "10.0.0.1", 30303, 30304).url

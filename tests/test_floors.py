@@ -34,7 +34,7 @@ FLOORS = [
     {"node"},
     {"web"},
 ]
-ROOF = {"config", "tap", "cli", "console", "doctor", "lastwords", "whole", "sandbox", "testing"}
+ROOF = {"config", "kinds", "tap", "cli", "console", "doctor", "lastwords", "whole", "sandbox", "testing"}
 #: Known by every room, knowing none: the vocabulary.
 COMMON = {"", "errors", "interfaces", "limits"}
 #: The household does not know which wire a peer came over.
