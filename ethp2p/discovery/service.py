@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorFDSet
+from twisted.logger import Logger
 
 from ethp2p.crypto.keys import RandomBytes
 from ethp2p.discovery.database import NodeDatabase
@@ -62,6 +63,8 @@ class DiscoveryService(Service):
     @ivar v5: likewise.
     """
 
+    _log = Logger()
+
     def __init__(
         self,
         reactor: Any,
@@ -98,7 +101,8 @@ class DiscoveryService(Service):
         @param resolver: an C{IResolver} for these; None makes one of the system's.
         @param sources: more sources of nodes to call.
         @param netrestrict: the only networks to speak to.
-        @param observer: called with C{v4} or C{v5} and each event of L{ethp2p.kademlia.driver}.
+        @param observer: called with C{v4} or C{v5} and each event of L{ethp2p.kademlia.driver}.  What it raises is
+            logged.
         @param rng: for choices that others should not foresee.
         @param random: bytes for keys and nonces.
         @raise ethp2p.errors.ConfigError: what is in C{dns} is no such URL.
@@ -289,7 +293,8 @@ class DiscoveryService(Service):
             speaker.driver.add_seeds(self._seeds(speaker.name), self._clock.seconds(), self._wall())
             self._resolveBootnodes([speaker])
         if self._observer is not None:
-            self._observer(speaker.name, event)
+            with self._log.failuresHandled("who is told of what discovery does raised an error"):
+                self._observer(speaker.name, event)
 
     def _resolveBootnodes(self, speakers: Sequence[Speaker]) -> None:
         """Names are looked up each time: what was behind them may have moved."""

@@ -413,6 +413,21 @@ class AskingTests(ServiceCase):
             self.assertTrue(any(isinstance(event, NodeFound) for event in events))
             self.assertTrue(any(isinstance(event, NodeAlive) for event in events))
 
+    def test_failing_observer(self) -> None:
+        """It is its own trouble: discovery goes on, and stops."""
+
+        def fails(protocol: str, event: Any) -> None:
+            raise ValueError(event)
+
+        boot = self.serve(1)
+        one = self.serve(2, boot, observer=fails)
+        self.network.advance(20)
+        self.assertEqual(self.take(one, 1), {boot.local.node_id})
+        self.network.wait_for(one.stopService())
+        self.assertEqual(one.ports, [])
+        self.assertEqual(one._reactor.getDelayedCalls(), [])
+        self.assertTrue(self.flushLoggedErrors(ValueError))
+
 
 class Names:
     """A resolver over a dict."""
