@@ -30,9 +30,9 @@ class SystemResolver(Resolver):
         super().__init__(resolv=os.fspath(path), reactor=reactor)
 
     def maybeParseConfig(self) -> None:
-        """Read the file; one that is not there is empty."""
+        """Read the file; one that is not there is empty, and a word alone says nothing."""
         try:
-            lines = self._path.read_bytes().splitlines()
+            lines = [line for line in self._path.read_bytes().splitlines() if len(line.split()) > 1]
         except OSError:
             lines = []
         if lines != self._lines:

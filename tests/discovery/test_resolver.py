@@ -28,7 +28,7 @@ class ResolverTests(SynchronousTestCase):
         resolver = Asks(clock, path)
         self.assertEqual(resolver.dynServers, [("127.0.0.1", 53)])
         for server in ("9.9.9.9", "8.8.8.8"):
-            path.write_text(f"# by hand\nnameserver {server}\n")
+            path.write_text(f"# by hand\nnameserver\nnameserver {server}\n")
             resolver.lookupText("nodes.example")
             self.assertEqual(resolver.dynServers, [(server, 53)])
         path.unlink()
