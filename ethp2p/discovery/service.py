@@ -127,6 +127,7 @@ class DiscoveryService(Service):
         self._named = [node for node in bootnodes if node.host and node.ip is None]
         self._resolving: set[Deferred[Any]] = set()
         placed = [node.placed(self._version) for node in bootnodes if node.ip is not None]
+        self._witnesses: list[Witness] = []
         self.v4 = self._speaker("v4", state4.Discv4(local), state4, ByTarget, placed) if v4 else None
         self.v5 = None
         if v5:
@@ -191,6 +192,8 @@ class DiscoveryService(Service):
         for resolving in list(self._resolving):
             resolving.cancel()
         self.source.stop()
+        for witness in self._witnesses:
+            witness.stop()
         self.sockets.stop()
         self.keeper.stop()
         self._wheel.stop()
@@ -229,6 +232,7 @@ class DiscoveryService(Service):
             wall=self._wall,
             admits=self._filter.admits,
         )
+        self._witnesses.append(witness)
         driver = Driver(
             witness.dialect,
             self.local.public_key,

@@ -50,6 +50,10 @@ class Witness:
         self._admits = admits
         self._questions: set[int] = set()
 
+    def stop(self) -> None:
+        """All questions are about to be given up: those who were asked are not to blame."""
+        self._questions.clear()
+
     def next_event(self) -> Any:
         """The engine's next event, noted."""
         event = self._engine.next_event()

@@ -243,6 +243,18 @@ class MemoryTests(ServiceCase):
         (failures,) = (at.failures for at in known.addresses if at.protocol == "v4")
         self.assertIn(failures, (1, 2))
 
+    def test_given_up_is_no_failure(self) -> None:
+        """Who could not answer in time because we stopped is not put behind the others for that."""
+        boot = self.serve(1)
+        one, *others = [self.serve(number, boot) for number in range(2, 8)]
+        self.network.advance(60)
+        for speaker in one.speakers:
+            speaker.lookUpAnybody()
+        self.network.wait_for(one.stopService())
+        known = [one.keeper.database.get(each.local.node_id) for each in (boot, *others)]
+        failures = [at.failures for each in known if each is not None for at in each.addresses]
+        self.assertEqual(set(failures), {0})
+
     def test_strangers_are_not_kept(self) -> None:
         """Of nodes that never answered nothing is written, whoever tells of them."""
         boot = self.serve(1)
