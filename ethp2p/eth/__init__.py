@@ -20,8 +20,8 @@ Known discrepancies with the specification, and between clients:
     Their answers are taken up to the gap.
   - NewBlock and NewBlockHashes are never sent, and only counted when they come: geth disconnects.
   - Block ranges with a zero hash are refused, as geth does; the specification speaks of the order only.
-  - A reply over the 10 MiB that the specification allows fails the request and is no offence: the receipts of one
-    full block can be more, and up to eth/69 there is no other way to send them.
+  - Bodies or receipts over the 10 MiB that the specification allows fail the request and are no offence: the
+    receipts of one full block can be more, and up to eth/69 there is no other way to send them.
   - What BNB Smart Chain adds to eth/68 (UpgradeStatus; sidecars in blocks) is not spoken.
 """
 

@@ -140,8 +140,8 @@ class Conversation:
 
     def receive_message(self, code: int, payload: bytes) -> Message | TooLarge | None:
         """
-        @return: the message, if the rules allow it now; None when deaf.  A reply that is too large is no fault by
-            itself: one block may have more than a message can carry.
+        @return: the message, if the rules allow it now; None when deaf.  Bodies or receipts that are too large are
+            no fault: one block may have more than a message can carry.
         @raise RemoteProtocolError: they do not.
         """
         if self._deaf:

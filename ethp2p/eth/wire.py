@@ -21,7 +21,6 @@ from ethp2p.blocks.steps import Steps, finish
 from ethp2p.codec import rlp
 from ethp2p.errors import LocalProtocolError, OversizeError, WireError
 from ethp2p.eth.messages import (
-    REPLIES,
     BlockBodies,
     BlockHeaders,
     BlockId,
@@ -60,6 +59,9 @@ MAX_NEW_BLOCKS = 1024
 MAX_HASHES = 4096
 #: Most items in one reply: nobody is asked for more.
 MAX_ITEMS = 4096
+
+#: Replies of which the part that belongs to one block may be more than a message can carry.
+OF_ONE_BLOCK = (BlockBodies, Receipts)
 
 T = TypeVar("T")
 
@@ -336,13 +338,13 @@ def decode(version: int, code: int, payload: bytes) -> Message:
 
 def too_large(version: int, code: int, payload: bytes) -> TooLarge | None:
     """
-    Tell whose reply is over L{MAX_MESSAGE}.
+    Tell whose reply is over L{MAX_MESSAGE}, of those that may be, L{OF_ONE_BLOCK}.
 
     @return: None where that is not so: L{decode} judges it.
     @raise WireError: it does not begin with a number.
     """
     layout = VERSIONS[version].messages.get(code)
-    if layout is None or layout.cls not in REPLIES or len(payload) <= MAX_MESSAGE:
+    if layout is None or layout.cls not in OF_ONE_BLOCK or len(payload) <= MAX_MESSAGE:
         return None
     request_id, *_ = rlp.split(payload, max_items=2) or [b""]
     return TooLarge(rlp.UINT64.decode(request_id), len(payload))

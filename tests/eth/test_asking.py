@@ -185,6 +185,7 @@ class AskingTests(Met):
         for code, payload, offence in (
             (Code.RECEIPTS, large, UnsolicitedResponse),  # nobody asked again
             (Code.GET_RECEIPTS, large, OversizeError),
+            (Code.BLOCK_HEADERS, large, OversizeError),  # none is so large
             (Code.RECEIPTS, large[:-1], WireError),
             (Code.NODE_DATA, large, WireError),  # not in eth/69
         ):
