@@ -265,14 +265,14 @@ class Feed:
 
     #: Most subscribers at one time: more means that somebody forgets to unsubscribe.
     MAX_SUBSCRIBERS = 64
-    #: Most events of which each was caused by hearing the one before: more means that they go round in circles.
-    MAX_CAUSED = 64
+    #: Most events that subscribers cause by hearing one, and one another: more means that they go round in circles.
+    MAX_CAUSED = 1 << 16
     _log = Logger()
 
     def __init__(self) -> None:
         self._sinks: list[_Place] = []
-        #: Events that wait until the one being told is told, and how many led to each; None when none is being told.
-        self._waiting: deque[tuple[object, int]] | None = None
+        #: Events that wait until the one being told is told; None when none is.
+        self._waiting: deque[object] | None = None
         self._caused = 0
 
     def subscribe(self, sink: IEventSink) -> Callable[[], None]:
@@ -310,18 +310,18 @@ class Feed:
         """
         Tell everybody.
 
-        @raise RuntimeError: a subscriber causes it by what it hears, and did L{MAX_CAUSED} times in a row.
+        @raise RuntimeError: a subscriber causes it by what it hears, and L{MAX_CAUSED} were caused so already.
         """
         if self._waiting is not None:
             if self._caused >= self.MAX_CAUSED:
-                raise RuntimeError(f"{self.MAX_CAUSED} events in a row, each caused by hearing the one before")
-            self._waiting.append((event, self._caused + 1))
+                raise RuntimeError(f"{self.MAX_CAUSED} events were caused by hearing one")
+            self._caused += 1
+            self._waiting.append(event)
             return
-        self._waiting = deque([(event, 0)])
+        self._waiting, self._caused = deque([event]), 0
         try:
             while self._waiting:
-                told, self._caused = self._waiting.popleft()
-                self._tell(told)
+                self._tell(self._waiting.popleft())
         finally:
             self._waiting = None
 

@@ -91,6 +91,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_circle(self) -> None:
         """A subscriber that answers each event with another is stopped and logged; the feed works on."""
+        self.patch(Feed, "MAX_CAUSED", 64)
         feed, heard = Feed(), List()
         feed.subscribe(Acting(lambda event: feed.publish(event)))
         feed.subscribe(heard)
@@ -100,6 +101,16 @@ class OrderTests(SynchronousTestCase):
         feed.publish("again")
         self.assertEqual(heard.heard[-1], "again")
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_more_and_more(self) -> None:
+        """Nor does one that answers each event with two of them make the feed hold more than so many."""
+        self.patch(Feed, "MAX_CAUSED", 64)
+        feed, heard = Feed(), List()
+        feed.subscribe(Acting(lambda event: (feed.publish(event), feed.publish(event))))
+        feed.subscribe(heard)
+        feed.publish("round")
+        self.assertEqual(len(heard.heard), 65)
+        self.assertTrue(self.flushLoggedErrors(RuntimeError))
 
     def test_many_at_once(self) -> None:
         """One event may cause any number of others."""

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.logger import Logger
 
 from ethp2p.discovery.database import MAX_EXPIRED, DatabaseFailed, NodeDatabase
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.enode import Node
+from ethp2p.limits import SteadyClock
 
 #: Seconds between two writes: what is lost when the process is killed.
 FLUSH_INTERVAL = 1.0

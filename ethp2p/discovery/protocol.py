@@ -12,9 +12,8 @@ from twisted.internet.protocol import DatagramProtocol
 
 from ethp2p.discovery.gate import Gate
 from ethp2p.discovery.speaker import Speaker
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.enode.cidr import is_loopback
-from ethp2p.limits import ExpiringMap
+from ethp2p.limits import ExpiringMap, SteadyClock
 
 #: Bytes that a socket reads of a datagram: more than any of ours has, so that what is longer is seen to be.
 READ_SIZE = 2048

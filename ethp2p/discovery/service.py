@@ -27,7 +27,6 @@ from ethp2p.discovery.port import DiscoveryPort
 from ethp2p.discovery.protocol import READ_SIZE, DiscoveryProtocol, Sockets
 from ethp2p.discovery.sources import DNSSource, ListSource, LookupSource, NodeMix
 from ethp2p.discovery.speaker import Speaker
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.discovery.witness import Witness
 from ethp2p.discv4 import state as state4
 from ethp2p.discv5 import state as state5
@@ -38,7 +37,7 @@ from ethp2p.enr.entries import TCP
 from ethp2p.errors import P2PError
 from ethp2p.kademlia import ByDistance, ByTarget, Driver, Vocabulary
 from ethp2p.kademlia.driver import EndpointSeen, NodeAlive, NodeFound, SeedsWanted
-from ethp2p.limits import WheelTimer
+from ethp2p.limits import SteadyClock, WheelTimer
 from ethp2p.networks import Network
 
 

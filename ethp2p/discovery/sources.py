@@ -15,13 +15,12 @@ from zope.interface import implementer
 
 from ethp2p.discovery.filters import NodeFilter
 from ethp2p.discovery.interfaces import INodeSource
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.dnsdisc import DNSNodeSource
 from ethp2p.enode import Node
 from ethp2p.errors import LocalProtocolError, P2PError
 from ethp2p.kademlia import FairMix
 from ethp2p.kademlia.fairmix import MAX_WAITING as MIX_ROOM
-from ethp2p.limits import ExpiringMap
+from ethp2p.limits import ExpiringMap, SteadyClock
 
 T = TypeVar("T")
 

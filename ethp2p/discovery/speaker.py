@@ -10,13 +10,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.discv5 import Talked
 from ethp2p.enode import Node
 from ethp2p.enr import Record
 from ethp2p.errors import LocalProtocolError, P2PError, RequestTimeout
 from ethp2p.kademlia import Driver, Table, Vocabulary
 from ethp2p.kademlia.driver import LookupDone
+from ethp2p.limits import SteadyClock
 
 
 class DiscoveryStopped(P2PError):

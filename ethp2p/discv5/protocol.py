@@ -16,6 +16,7 @@ from ethp2p.discv5.state import Discv5
 from ethp2p.enode import Node
 from ethp2p.enr import Record
 from ethp2p.errors import P2PError
+from ethp2p.limits import SteadyClock
 
 
 class QueryFailed(P2PError):
@@ -36,10 +37,8 @@ class Discv5Protocol(DatagramProtocol):
         self.engine = engine
         #: Datagrams that the system did not take.
         self.unsendable = 0
-        self._clock = clock
+        self._clock = SteadyClock(clock)
         self._wall = wall
-        self._last = clock.seconds()
-        self._now = 0.0
         self._waiting: dict[int, Deferred[Any]] = {}
         self._timer: Any = None
         self._turning = False
@@ -79,7 +78,7 @@ class Discv5Protocol(DatagramProtocol):
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Feed the engine."""
-        self.engine.receive_datagram(datagram, (addr[0], addr[1]), self._seconds(), self._wall())
+        self.engine.receive_datagram(datagram, (addr[0], addr[1]), self._clock.seconds(), self._wall())
         self._turn()
 
     def stopProtocol(self) -> None:
@@ -88,7 +87,7 @@ class Discv5Protocol(DatagramProtocol):
         self._turn()
 
     def _ask(self, verb: Callable[..., int], *args: Any) -> Deferred[Any]:
-        token = verb(*args, self._seconds(), self._wall())
+        token = verb(*args, self._clock.seconds(), self._wall())
         waiting: Deferred[Any] = Deferred(lambda _: self._forget(token))
         self._waiting[token] = waiting
         if self.transport is None:  # not yet on a port, or no longer
@@ -121,7 +120,7 @@ class Discv5Protocol(DatagramProtocol):
             else:
                 waiting.errback(QueryFailed(event.why))
         elif isinstance(event, Asked):
-            self.engine.send_nodes(event.token, self.nodesAsked(event), self._seconds(), self._wall())
+            self.engine.send_nodes(event.token, self.nodesAsked(event), self._clock.seconds(), self._wall())
         elif isinstance(event, Talked):
             self.engine.send_talk(event.token, self.talked(event))
         else:
@@ -140,16 +139,9 @@ class Discv5Protocol(DatagramProtocol):
         self._timer = None
         when = self.engine.next_timer()
         if when is not None:
-            self._timer = self._clock.callLater(max(0.0, when - self._seconds()), self._timePassed)
+            self._timer = self._clock.callAt(when, self._timePassed)
 
     def _timePassed(self) -> None:
         self._timer = None
-        self.engine.handle_timer(self._seconds(), self._wall())
+        self.engine.handle_timer(self._clock.seconds(), self._wall())
         self._turn()
-
-    def _seconds(self) -> float:
-        """The reactor's time may step; this goes on only."""
-        now = self._clock.seconds()
-        self._now += max(0.0, now - self._last)
-        self._last = now
-        return self._now

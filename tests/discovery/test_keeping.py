@@ -14,7 +14,7 @@ from ethp2p.discovery import database as database_module
 from ethp2p.discovery import keeping as module
 from ethp2p.discovery.database import NodeDatabase
 from ethp2p.discovery.keeping import EXPIRE_INTERVAL, FLUSH_INTERVAL, Keeper
-from ethp2p.discovery.steady import LEAST_DELAY, SteadyClock
+from ethp2p.limits import LEAST_DELAY, SteadyClock
 from tests.discovery.support import node
 
 DAY = 24 * 3600.0

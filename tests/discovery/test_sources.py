@@ -31,10 +31,10 @@ from ethp2p.discovery.sources import (
     NodeMix,
     SourceEnded,
 )
-from ethp2p.discovery.steady import SteadyClock
 from ethp2p.dnsdisc import DNSNodeSource
 from ethp2p.enode import Netrestrict, Node
 from ethp2p.errors import LocalProtocolError
+from ethp2p.limits import SteadyClock
 from tests.discovery.support import key, node
 
 
